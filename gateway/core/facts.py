@@ -1,0 +1,185 @@
+"""What happened, as the ledger remembers it: the facts that live state, recovery and coverage are folded from.
+
+Rules: a fact is decided once and never changed; its `kind` is the ledger's word for it. Facts name people by
+presence id; only `PresenceOpened` carries the person, and the journal seals that part away before it writes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from gateway.core.types import CallKey, Capability, Change, Level, Role, State
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Something that happened in `call` at `at` by the gateway's clock."""
+
+    call: CallKey
+    at: datetime
+
+
+class CallOpened(Fact, frozen=True, kw_only=True, tag="call.opened"):
+    """The call became known, or came back after it had ended."""
+
+
+class CallEnded(Fact, frozen=True, kw_only=True, tag="call.ended"):
+    """The call is over: open episodes end here and every presence closes."""
+
+    revision: int
+    reason: str
+
+
+class CallMerged(Fact, frozen=True, kw_only=True, tag="call.merged"):
+    """The call `source`, opened under an alias, became part of this one; `revision` is newer than both."""
+
+    source: str
+    revision: int
+
+
+class ObservationMade(Fact, frozen=True, kw_only=True, tag="observation"):
+    """One source's claim about a capability. `verdict` says what became of it (see `gateway.core.fusion`)."""
+
+    capability: Capability
+    state: State
+    source: str
+    authority: bool
+    occurred_at: datetime
+    verdict: str
+    failed: bool = False
+    cause: str | None = None
+
+
+class ClaimLapsed(Fact, frozen=True, kw_only=True, tag="claim.lapsed"):
+    """A client's claim fell away because its reporter has been gone for ten seconds."""
+
+    capability: Capability
+    source: str
+
+
+class CapabilityChanged(Fact, frozen=True, kw_only=True, tag="capability"):
+    """A visible state changed without anything to tell: to unknown and back, or a silent end."""
+
+    revision: int
+    capability: Capability
+    state: State
+    episode: str | None
+
+
+class NoticeIssued(Fact, frozen=True, kw_only=True, tag="notice"):
+    """A change everyone in the call must be told of. `at` is `issued_at`; `digests` maps locale to digest."""
+
+    revision: int
+    notice: str
+    capability: Capability
+    change: Change
+    episode: str
+    occurred_at: datetime
+    require: Level
+    deadline_at: datetime
+    digests: dict[str, str]
+
+
+class PresenceOpened(Fact, frozen=True, kw_only=True, tag="presence.opened"):
+    """One participant came into the call. The person goes into the vault, never into the entry."""
+
+    presence: str
+    region: str
+    participant: str | None
+    name: str | None
+    role: Role
+    listed: bool
+
+
+class PresenceListed(Fact, frozen=True, kw_only=True, tag="presence.listed"):
+    """A roster began (`listed`) or ceased to name this presence; `occurred_at` is the source's time."""
+
+    presence: str
+    region: str
+    listed: bool
+    occurred_at: datetime
+
+
+class SessionJoined(Fact, frozen=True, kw_only=True, tag="session.joined"):
+    """A session of the presence's participant joined the call. `device` is the client's opaque id."""
+
+    presence: str
+    region: str
+    session: str
+    device: str | None
+
+
+class SessionLeft(Fact, frozen=True, kw_only=True, tag="session.left"):
+    """That session left the call (`left`) or was lost (`disconnected`, `slow`, `restarted`)."""
+
+    presence: str
+    region: str
+    session: str
+    reason: str
+
+
+class PresenceClosed(Fact, frozen=True, kw_only=True, tag="presence.closed"):
+    """The presence is over: `left`, `disconnected` or `ended`."""
+
+    presence: str
+    region: str
+    reason: str
+
+
+class RosterSeen(Fact, frozen=True, kw_only=True, tag="roster"):
+    """A whole roster was applied: its order in its connection, and how many in it are not ACS users."""
+
+    connection: str
+    sequence: int
+    others: int
+    occurred_at: datetime
+
+
+class NoticesSent(Fact, frozen=True, kw_only=True, tag="sent"):
+    """Each of these notices was written to a socket of each of these presences."""
+
+    region: str
+    notices: tuple[str, ...]
+    presences: tuple[str, ...]
+
+
+class LevelProved(Fact, frozen=True, kw_only=True, tag="level"):
+    """A client confirmed a level. `reported_at` is the client's own time, kept as its claim."""
+
+    presence: str
+    region: str
+    notice: str
+    level: Level
+    reported_at: datetime
+    session: str
+    device: str | None
+    digest: str | None
+
+
+class NoticeOverdue(Fact, frozen=True, kw_only=True, tag="overdue"):
+    """The deadline passed for these presences without the required level."""
+
+    region: str
+    notice: str
+    presences: tuple[str, ...]
+
+
+AnyFact = (
+    CallOpened
+    | CallEnded
+    | CallMerged
+    | ObservationMade
+    | ClaimLapsed
+    | CapabilityChanged
+    | NoticeIssued
+    | PresenceOpened
+    | PresenceListed
+    | SessionJoined
+    | SessionLeft
+    | PresenceClosed
+    | RosterSeen
+    | NoticesSent
+    | LevelProved
+    | NoticeOverdue
+)
