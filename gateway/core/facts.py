@@ -82,9 +82,13 @@ class NoticeIssued(Fact, frozen=True, kw_only=True, tag="notice"):
 
 
 class PresenceOpened(Fact, frozen=True, kw_only=True, tag="presence.opened"):
-    """One participant came into the call. The person goes into the vault, never into the entry."""
+    """One participant came into the call. The person goes into the vault, never into the entry.
+
+    `who` is the first presence of the same participant in this call: the person's name in this ledger.
+    """
 
     presence: str
+    who: str
     region: str
     participant: str | None
     name: str | None

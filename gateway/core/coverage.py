@@ -1,0 +1,146 @@
+"""Coverage: the fold of presences × notices × levels into who was told what, and who was not and why.
+
+Rules: only durable proof counts; whoever was in the call while a capability was on is either proved or listed; the
+reason given is the first that holds, in the order of `Reason`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gateway.core.call import Call, Notice, Proof, newest_consent
+from gateway.core.delivery import owes, proof_of, required, until
+from gateway.core.presence import Phase, Presence
+from gateway.core.types import Level, Reason, rfc3339
+
+NOBODY: Final[frozenset[str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A presence that owes a notice without the required level. `participant` is None once erased."""
+
+    participant: str | None
+    presence: str
+    reason: Reason
+    since: datetime
+    exposure: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeCoverage:
+    """What is proved of one notice: how many owe it, how many proved it, and the others one by one."""
+
+    notice: Notice
+    owed: int
+    proved: int
+    gaps: tuple[Gap, ...]
+
+
+def cover(call: Call, level: Level, now: datetime, behind: Collection[str] = NOBODY) -> list[NoticeCoverage]:
+    """Coverage of every notice of the call at `level`; `behind` are presences whose client reads too slowly."""
+    return [cover_notice(call, notice, level, now, behind) for notice in call.notices.values()]
+
+
+def cover_notice(
+    call: Call, notice: Notice, level: Level, now: datetime, behind: Collection[str] = NOBODY
+) -> NoticeCoverage:
+    """Coverage of one notice."""
+    asked = required(notice, level)
+    owed = proved = 0
+    gaps: list[Gap] = []
+    for presence in call.presences.values():
+        if not owes(call, notice, presence):
+            continue
+        owed += 1
+        proof = proof_of(call, notice, presence, asked)
+        if proof is not None and proof.entry is not None and notice.durable:
+            proved += 1
+        else:
+            gaps.append(_gap(call, notice, presence, asked, proof, now, behind))
+    return NoticeCoverage(notice, owed, proved, tuple(gaps))
+
+
+def _gap(
+    call: Call,
+    notice: Notice,
+    presence: Presence,
+    asked: Level,
+    proof: Proof | None,
+    now: datetime,
+    behind: Collection[str],
+) -> Gap:
+    since = max(presence.opened_at, notice.fact.at)
+    end = until(call, notice, presence) or now
+    exposure = max(min(end, now) - since, timedelta())
+    reason = _reason(call, notice, presence, asked, proof, now, behind)
+    return Gap(presence.participant, presence.id, reason, since, exposure)
+
+
+def _reason(
+    call: Call,
+    notice: Notice,
+    presence: Presence,
+    asked: Level,
+    proof: Proof | None,
+    now: datetime,
+    behind: Collection[str],
+) -> Reason:
+    if asked is Level.CONSENTED and _declined(notice, presence.who):
+        return Reason.DECLINED
+    if proof is not None or not notice.durable or not presence.durable:
+        return Reason.UNRECORDED
+    if not presence.reached:
+        return Reason.UNREACHABLE
+    if presence.closed_reason == "left" or (presence.closed_reason == "ended" and presence.gone_at is None):
+        return Reason.LEFT
+    if presence.phase is Phase.AWAY or not presence.open:
+        return Reason.DISCONNECTED
+    if presence.id in behind:
+        return Reason.SLOW
+    if now >= max(notice.fact.deadline_at, presence.opened_at + call.policy.deadline):
+        return Reason.OVERDUE
+    return Reason.PENDING
+
+
+def _declined(notice: Notice, who: str) -> bool:
+    return newest_consent(notice, who) in {Level.DECLINED, Level.WITHDRAWN}
+
+
+def report(call: Call, level: Level, covered: list[NoticeCoverage]) -> dict[str, Any]:
+    """The answer of `GET /v1/calls/{call}/coverage` (CONTRACT §5)."""
+    return {
+        "call": call.key.call,
+        "organization": call.key.organization,
+        "level": level.value,
+        "notices": [_notice_report(each) for each in covered],
+        "complete": not any(each.gaps for each in covered),
+    }
+
+
+def _notice_report(covered: NoticeCoverage) -> dict[str, Any]:
+    fact = covered.notice.fact
+    return {
+        "notice": fact.notice,
+        "capability": fact.capability.value,
+        "change": fact.change.value,
+        "episode": fact.episode,
+        "revision": fact.revision,
+        "occurred_at": rfc3339(fact.occurred_at),
+        "issued_at": rfc3339(fact.at),
+        "owed": covered.owed,
+        "proved": covered.proved,
+        "gaps": [
+            {
+                "participant": gap.participant,
+                "presence": gap.presence,
+                "reason": gap.reason.value,
+                "since": rfc3339(gap.since),
+                "exposure_ms": gap.exposure // timedelta(milliseconds=1),
+            }
+            for gap in covered.gaps
+        ],
+    }

@@ -1,0 +1,157 @@
+"""Observing: from a claim about a capability to what everyone must be told.
+
+Rules: the judgement is recorded with the claim, so recovery needs no second judgement; one start is announced
+once however many sources report it; a call's end closes its episodes and is no stop anyone must be proved to know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from gateway.core import facts
+from gateway.core.fusion import LAPSE, Claim, Verdict, fuse, judge
+from gateway.core.presence import Input, Phase, closing
+from gateway.core.step import Step
+from gateway.core.types import TERMINAL, Capability, Change, Level, State, milliseconds
+
+Digests = Callable[[str, Capability, Change], dict[str, str]]
+"""The digest of a notice's text in every locale: `(notice, capability, change)` to `{locale: digest}`."""
+
+
+def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) -> Verdict:
+    """Take one claim in and tell what follows from it."""
+    track = step.call.tracks[capability]
+    verdict = Verdict.LATE if _is_over(step, claim) else judge(track, claim, step.now)
+    if verdict is Verdict.LATE:
+        return verdict
+    if verdict is not Verdict.SAME:
+        step.open()
+        step.record(
+            facts.ObservationMade(
+                call=step.call.key,
+                at=step.now,
+                capability=capability,
+                state=claim.state,
+                source=claim.source,
+                authority=claim.authority,
+                occurred_at=milliseconds(min(claim.occurred_at, step.now)),
+                verdict=verdict,
+                failed=claim.failed,
+                cause=claim.cause,
+            )
+        )
+    settle(step, capability, digests)
+    return verdict
+
+
+def _is_over(step: Step, claim: Claim) -> bool:
+    """Whether the claim speaks of a run of the call that has ended: only a newer start brings it back."""
+    ended_at = step.call.ended_at
+    return ended_at is not None and (claim.state is not State.ACTIVE or claim.occurred_at <= ended_at)
+
+
+def settle(step: Step, capability: Capability, digests: Digests) -> None:
+    """Bring what is shown and told in line with what the sources say by now."""
+    call, track = step.call, step.call.tracks[capability]
+    if call.ended:
+        return
+    due = fuse(track, step.now)
+    if due is None:
+        return
+    if due.change is None:
+        step.record(
+            facts.CapabilityChanged(
+                call=call.key,
+                at=step.now,
+                revision=call.revision + 1,
+                capability=capability,
+                state=due.state,
+                episode=track.episode,
+            )
+        )
+        step.refresh()
+        return
+    notice = step.new_id("n")
+    step.record(
+        facts.NoticeIssued(
+            call=call.key,
+            at=step.now,
+            revision=call.revision + 1,
+            notice=notice,
+            capability=capability,
+            change=due.change,
+            episode=track.episode or step.new_id("e"),
+            occurred_at=_occurred_at(step, capability),
+            require=Level.RECEIVED if due.change in TERMINAL else call.policy.require,
+            deadline_at=step.now + call.policy.deadline,
+            digests=digests(notice, capability, due.change),
+        )
+    )
+    step.announce(notice)
+
+
+def _occurred_at(step: Step, capability: Capability) -> datetime:
+    """When the newest word about the capability says that it happened."""
+    words = step.call.tracks[capability].words.values()
+    return min(max((word.occurred_at for word in words), default=step.now), step.now)
+
+
+def lapse(step: Step, who: str, digests: Digests) -> None:
+    """The claims of someone who has been gone for ten seconds fall away."""
+    presence = step.call.presences.get(who)
+    latest = None if presence is None or presence.participant is None else step.call.latest.get(presence.participant)
+    gone_at = None if latest is None else (latest.closed_at or latest.gone_at)
+    if latest is not None and (gone_at is None or step.now - gone_at < LAPSE):
+        return
+    for capability, track in step.call.tracks.items():
+        word = track.words.get(who)
+        if word is not None and (word.standing or word.held):
+            step.record(facts.ClaimLapsed(call=step.call.key, at=step.now, capability=capability, source=who))
+            settle(step, capability, digests)
+
+
+def end(step: Step, reason: str, occurred_at: datetime, digests: Digests) -> None:
+    """The call is over: what was on is told as stopped, presences close, nothing more is owed.
+
+    The late end of an earlier run of the same call id does not end this one while somebody is connected.
+    """
+    call = step.call
+    if call.ended or call.opened_at is None:
+        return
+    connected = any(presence.phase is Phase.CONNECTED for presence in call.open_presences())
+    if connected and occurred_at < call.opened_at:
+        return
+    for presence in call.open_presences():
+        closed = closing(presence, Input.ENDED)
+        if closed is not None:
+            step.record(
+                facts.PresenceClosed(
+                    call=call.key, at=step.now, presence=presence.id, region=presence.region, reason=closed
+                )
+            )
+    for capability, track in call.tracks.items():
+        if track.episode is not None:
+            _tell_end(step, capability, track.episode, digests)
+    step.record(facts.CallEnded(call=call.key, at=step.now, revision=call.revision + 1, reason=reason))
+    step.refresh()
+
+
+def _tell_end(step: Step, capability: Capability, episode: str, digests: Digests) -> None:
+    notice = step.new_id("n")
+    step.record(
+        facts.NoticeIssued(
+            call=step.call.key,
+            at=step.now,
+            revision=step.call.revision + 1,
+            notice=notice,
+            capability=capability,
+            change=Change.STOPPED,
+            episode=episode,
+            occurred_at=step.now,
+            require=Level.RECEIVED,
+            deadline_at=step.now + step.call.policy.deadline,
+            digests=digests(notice, capability, Change.STOPPED),
+        )
+    )
+    step.announce(notice)
