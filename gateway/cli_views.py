@@ -1,0 +1,114 @@
+"""What the commands print: tables for people and JSON for programs.
+
+Rules: nothing of what is shown can steer the terminal (control characters are spelled out, markup is off); a
+field an older or newer gateway does not send is left blank.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+Answer = Mapping[str, Any]
+
+_NEVER: Final = "-"
+
+
+def printable(value: object) -> str:
+    """`value` as one line of visible characters."""
+    text = _NEVER if value is None else str(value)
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def show_json(answer: object) -> None:
+    """`answer` as one indented JSON document."""
+    print(json.dumps(answer, indent=2, ensure_ascii=True))
+
+
+def show_calls(answer: Any) -> None:
+    """The open calls, one line each."""
+    calls = answer.get("calls", []) if isinstance(answer, Mapping) else answer
+    if not calls:
+        print("No call is open.")
+        return
+    rows = [
+        (
+            call.get("organization"),
+            call.get("call"),
+            _state(call, "recording"),
+            _state(call, "transcription"),
+            call.get("present"),
+            call.get("revision"),
+        )
+        for call in calls
+    ]
+    _table("Open calls", ("organisation", "call", "recording", "transcription", "present", "revision"), rows)
+
+
+def show_coverage(answer: Answer) -> None:
+    """Who was told what in a call, and every gap with its reason and length."""
+    notices: Sequence[Answer] = answer.get("notices", ())
+    title = f"Coverage of {printable(answer.get('call'))} at level {printable(answer.get('level'))}"
+    _table(
+        title,
+        ("notice", "what", "issued at", "owed", "proved", "gaps"),
+        [
+            (
+                notice.get("notice"),
+                f"{notice.get('capability')} {notice.get('change')}",
+                notice.get("issued_at"),
+                notice.get("owed"),
+                notice.get("proved"),
+                len(notice.get("gaps", ())),
+            )
+            for notice in notices
+        ],
+    )
+    gaps = [
+        (
+            f"{notice.get('capability')} {notice.get('change')}",
+            gap.get("participant") or "(erased)",
+            gap.get("reason"),
+            gap.get("since"),
+            _seconds(gap.get("exposure_ms")),
+        )
+        for notice in notices
+        for gap in notice.get("gaps", ())
+    ]
+    if gaps:
+        _table("Gaps", ("of", "participant", "reason", "since", "exposure"), gaps)
+    print("Complete: everyone is proved." if answer.get("complete") else "Not complete.")
+
+
+def show_sweep(answer: Answer) -> None:
+    """What a sweep did, figure by figure."""
+    rows = [(name.replace("_", " "), _flat(value)) for name, value in answer.items()]
+    _table("Sweep", ("figure", "value"), rows)
+
+
+def _state(call: Answer, capability: str) -> object:
+    capabilities = call.get("capabilities") or {}
+    fused = capabilities.get(capability)
+    return fused.get("state") if isinstance(fused, Mapping) else fused
+
+
+def _seconds(milliseconds: object) -> str:
+    return f"{milliseconds / 1000:.1f} s" if isinstance(milliseconds, int | float) else _NEVER
+
+
+def _flat(value: object) -> object:
+    return json.dumps(value, ensure_ascii=True) if isinstance(value, Mapping | list) else value
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    table = Table(title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    Console().print(table)

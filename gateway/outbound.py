@@ -1,0 +1,77 @@
+"""Every HTTP request this program makes: commands to a running gateway's control API, and the clients' key set.
+
+Rules: proxies of the environment are not used for loopback, redirects are never followed, answers are bounded and
+times too; a failure is one line, and a refusal by the gateway keeps its own words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import httpx
+
+from gateway.config import ConfigError
+from gateway.core.errors import GatewayError
+
+_PATIENCE: Final = 10.0
+
+
+class NotRunning(GatewayError):
+    """No gateway answers at the address."""
+
+
+class Refused(GatewayError):
+    """The running gateway refused the request; the message is its own."""
+
+
+class ControlClient:
+    """The control API of a running gateway at `address`, spoken to with its control token."""
+
+    def __init__(self, address: str, token: str) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    def get(self, path: str, **query: str | float | None) -> Any:
+        """The JSON at `path`. Raises `NotRunning`, `Refused`."""
+        given = {name: value for name, value in query.items() if value is not None}
+        return self._request("GET", path, patience=_PATIENCE + float(given.get("wait", 0.0)), params=given)
+
+    def post(self, path: str, body: object) -> Any:
+        """The JSON answer to `body`. Raises `NotRunning`, `Refused`."""
+        # A first sweep after a long stop deletes in batches and may take its time.
+        return self._request("POST", path, patience=600.0, json=body)
+
+    def _request(self, method: str, path: str, *, patience: float, **arguments: Any) -> Any:
+        limits = httpx.Timeout(_PATIENCE, read=patience)
+        try:
+            with httpx.Client(base_url=self._address, headers=self._headers, timeout=limits, trust_env=False) as client:
+                answer = client.request(method, path, **arguments)
+        except httpx.ConnectError:
+            raise NotRunning(f"no gateway answers at {self._address}; start it with `gateway serve`") from None
+        except httpx.HTTPError as error:
+            raise Refused(f"the gateway did not answer ({type(error).__name__}); see its log") from None
+        try:
+            content = answer.json()
+        except ValueError:
+            content = {}
+        if answer.is_success:
+            return content
+        problem = content if isinstance(content, dict) else {}
+        words = problem.get("detail") or problem.get("title") or "no reason given"
+        raise Refused(f"the gateway refused with {answer.status_code}: {words}")
+
+
+def fetch(url: str, *, limit: int) -> bytes:
+    """What `url` holds, at most `limit` bytes. Raises `ConfigError`."""
+    data = bytearray()
+    try:
+        with httpx.stream("GET", url, timeout=_PATIENCE, follow_redirects=False) as answer:
+            if answer.status_code != httpx.codes.OK:
+                raise ConfigError(f"{url}: answered {answer.status_code}; name an address that holds the key set")
+            for chunk in answer.iter_bytes():
+                data += chunk
+                if len(data) > limit:
+                    raise ConfigError(f"{url}: is over {limit} bytes; name an address that holds the key set")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConfigError(f"{url}: cannot be fetched ({type(error).__name__}); mend that or use a file") from None
+    return bytes(data)
