@@ -50,7 +50,11 @@ class Unreadable:
     fingerprint: bytes
 
 
-def read_http(body: bytes, headers: Mapping[str, str]) -> Iterator[Envelope | Unreadable]:
+Read = Iterator[Envelope | Unreadable]
+"""What was read, item by item, in the order in which it came."""
+
+
+def read_http(body: bytes, headers: Mapping[str, str]) -> Read:
     """The events of one HTTP request (CloudEvents HTTP binding §3; Event Grid); `headers` by lower-case name."""
     content_type = headers.get("content-type", "")
     if f"{_PREFIX}specversion" in headers and not _is_structured(content_type):
@@ -65,9 +69,7 @@ def read_http(body: bytes, headers: Mapping[str, str]) -> Iterator[Envelope | Un
         yield from _structured(item)
 
 
-def read_mqtt(
-    body: bytes, content_type: str | None, properties: list[tuple[str, str]] | None
-) -> Iterator[Envelope | Unreadable]:
+def read_mqtt(body: bytes, content_type: str | None, properties: list[tuple[str, str]] | None) -> Read:
     """The event of one MQTT message (CloudEvents MQTT binding §3).
 
     `properties` are the user properties of MQTT 5, None on 3.1.1, where every message is structured.
@@ -103,7 +105,7 @@ def _binary(body: bytes, attributes: Mapping[str, str], content_type: str) -> En
         return Unreadable(refusal.detail, fingerprint)
 
 
-def _structured(item: items.Item) -> Iterator[Envelope | Unreadable]:
+def _structured(item: items.Item) -> Read:
     fingerprint = hashlib.sha256(item.raw).digest()
     try:
         if item.refusal is not None:
@@ -160,7 +162,7 @@ def _event_grid(attributes: Fields, fingerprint: bytes) -> Envelope:
     )
 
 
-def _graph_collection(notifications: list[object], fingerprint: bytes) -> Iterator[Envelope | Unreadable]:
+def _graph_collection(notifications: list[object], fingerprint: bytes) -> Read:
     """The change notifications of one Microsoft Graph request: `{"value": [...]}`."""
     for notification in notifications:
         try:

@@ -21,6 +21,8 @@ DEPTH: Final = 32
 ITEMS: Final = 20_000
 """Most items taken from one body; Event Grid sends at most 5,000."""
 
+_LOST: Final = 1_000_000
+"""Nesting from which the end of a broken item is not looked for: the search would take seconds."""
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _TOKEN: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[\]{},]', re.DOTALL)
 
@@ -114,6 +116,8 @@ def _separator(text: str, start: int) -> int:
     depth = 0
     for token in _TOKEN.finditer(text, start):
         sign = token[0][0]
+        if depth > _LOST:
+            break
         if sign in "[{":
             depth += 1
         elif sign in ",]" and depth == 0:
