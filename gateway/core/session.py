@@ -1,0 +1,155 @@
+"""A session: one WebSocket connection that says who it is with its first frame, and may then speak for them.
+
+Rules: what a session takes in each phase stands in `TAKES` and nowhere else; nothing is written to it while it is
+behind or after it began to leave. A session is owned by the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Final, Protocol
+
+from gateway.core import wire
+from gateway.core.claims import EVERY_CALL, Claims
+from gateway.core.errors import Bye
+from gateway.core.framing import frame
+from gateway.core.types import CallKey, Role
+
+
+class Phase(Enum):
+    """Where a session is in its life; it only ever goes forward."""
+
+    AWAITING = "awaiting hello"
+    OPEN = "open"
+    LEAVING = "leaving"
+    CLOSED = "closed"
+
+
+TAKES: Final[Mapping[Phase, Mapping[type[wire.ClientFrame], Phase]]] = {
+    Phase.AWAITING: {
+        wire.Hello: Phase.OPEN,
+        wire.Goodbye: Phase.LEAVING,
+    },
+    Phase.OPEN: {
+        wire.Join: Phase.OPEN,
+        wire.Leave: Phase.OPEN,
+        wire.Ack: Phase.OPEN,
+        wire.Observed: Phase.OPEN,
+        wire.Message: Phase.OPEN,
+        wire.Refresh: Phase.OPEN,
+        wire.Pong: Phase.OPEN,
+        wire.Goodbye: Phase.LEAVING,
+    },
+    Phase.LEAVING: {},
+    Phase.CLOSED: {},
+}
+"""The frames each phase takes and the phase each leads to."""
+
+
+def next_phase(phase: Phase, sent: wire.ClientFrame) -> Phase:
+    """The phase after `sent` came in `phase`. Raises `Bye` (4400) where that frame has no place."""
+    following = TAKES[phase].get(type(sent))
+    if following is None:
+        raise Bye(4400, "the first frame is hello" if phase is Phase.AWAITING else "hello comes once")
+    return following
+
+
+_NEVER: Final = datetime.min.replace(tzinfo=UTC)
+
+
+class Socket(Protocol):
+    """What a session needs of its connection."""
+
+    def write(self, framed: bytes) -> bool:
+        """Hand over one complete frame; False, and nothing written, where too much is still unsent."""
+
+    def finish(self, code: int, reason: str, last: bytes) -> None:
+        """Write the frame `last`, where it is not empty, and close with `code`, whatever is still unsent."""
+
+    def abort(self) -> None:
+        """Cut the connection now."""
+
+
+class Session:
+    """One connection and, from phase `OPEN` on, who it speaks for; until then those fields are empty.
+
+    `joined` maps each call to the name the client joined it by and is the hub's to keep. `behind` says that too
+    much is unsent, so that what is sent now is dropped; the hub's `refresh_state` follows when it has drained.
+    """
+
+    __slots__ = (
+        "_fell_behind",
+        "_socket",
+        "awaits_pong",
+        "behind",
+        "calls",
+        "capabilities",
+        "device",
+        "expires_at",
+        "frames_until",
+        "granted",
+        "id",
+        "joined",
+        "locale",
+        "name",
+        "organization",
+        "participant",
+        "phase",
+        "region",
+        "role",
+    )
+
+    def __init__(self, socket: Socket, fell_behind: Callable[[Session], None]) -> None:
+        self._socket = socket
+        self._fell_behind = fell_behind
+        self.phase = Phase.AWAITING
+        self.behind = False
+        self.awaits_pong = False
+        self.frames_until = 0.0
+        """The edge's account of how much this session has sent (see `Edge`)."""
+        self.granted: Claims | None = None
+        """What a token on the upgrade said, until the `hello`."""
+        self.id = ""
+        self.participant = ""
+        self.organization = ""
+        self.region = ""
+        self.role = Role.PARTICIPANT
+        self.calls: frozenset[str] = frozenset()
+        self.name: str | None = None
+        self.device: str | None = None
+        self.locale = ""
+        self.capabilities: frozenset[str] = frozenset()
+        self.expires_at = _NEVER
+        self.joined: dict[CallKey, str] = {}
+
+    def send(self, payload: bytes) -> bool:
+        """Send one text frame; False if it was dropped because the session is behind or not open."""
+        return self.send_framed(frame(payload))
+
+    def send_framed(self, framed: bytes) -> bool:
+        """Send what `gateway.core.framing.frame` made, the same bytes to many; as `send` otherwise."""
+        if self.phase is not Phase.OPEN or self.behind:
+            return False
+        if self._socket.write(framed):
+            return True
+        self.behind = True
+        self._fell_behind(self)
+        return False
+
+    def close(self, code: int, reason: str, retry: str) -> None:
+        """Say `bye` and close; what comes in from now on is ignored. Does nothing the second time."""
+        if self.phase in (Phase.AWAITING, Phase.OPEN):
+            self.phase = Phase.LEAVING
+            self._socket.finish(code, reason, frame(wire.bye(code, reason, retry)))
+
+    def part(self) -> None:
+        """Close as the client wished: normally (RFC 6455 §7.4.1) and without a word."""
+        if self.phase in (Phase.AWAITING, Phase.OPEN):
+            self.phase = Phase.LEAVING
+            self._socket.finish(1000, "", b"")
+
+    def may(self, call: str) -> bool:
+        """Whether the token covers `call`."""
+        return call in self.calls or EVERY_CALL in self.calls

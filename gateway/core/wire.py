@@ -1,0 +1,259 @@
+"""The frames of the protocol `notices.v1.json`, read and written: JSON objects whose kind stands in `type`.
+
+Rules: a frame that is not strict JSON or lacks a field ends the connection (4400, 1007 for bad UTF-8, 4413 beyond
+32 KiB); an unknown type is answered with an error and nothing else. Times are RFC 3339, written in UTC with
+milliseconds. What is absent is left out, except where the contract says that a field is always there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from gateway.core.errors import Bye, Refusal
+from gateway.core.frames import KINDS, Ack, ClientFrame, Goodbye, Hello, Join, Leave, Message, Observed, Pong, Refresh
+from gateway.core.strict_json import parse
+from gateway.core.types import Capability, Change, Level, rfc3339
+
+__all__ = [
+    "LONGEST_FRAME",
+    "SUBPROTOCOL",
+    "Ack",
+    "ClientFrame",
+    "Goodbye",
+    "Hello",
+    "Join",
+    "Leave",
+    "Message",
+    "Observed",
+    "Pong",
+    "Refresh",
+    "bye",
+    "decode",
+    "error",
+    "goaway",
+    "left",
+    "notice",
+    "notice_fields",
+    "ping",
+    "receipt",
+    "state",
+    "stored",
+    "welcome",
+]
+
+SUBPROTOCOL: Final = "notices.v1.json"
+LONGEST_FRAME: Final = 32 * 1024
+"""Bytes of the largest message a client may send, in one frame or in fragments."""
+
+_DEEPEST: Final = 8
+_COMMON: Final = msgspec.json.Decoder(Ack | Pong)
+_LONGEST_COMMON: Final = 512
+
+
+def decode(data: bytes) -> ClientFrame:
+    """The frame in a message's bytes. Raises `Bye` (4400, 4413, 1007) or, for an unknown type, `Refusal`."""
+    if len(data) > LONGEST_FRAME:
+        raise Bye(4413, "frame too large")
+    return _decode_common(data) or _decode_strictly(data)
+
+
+def _decode_common(data: bytes) -> Ack | Pong | None:
+    """The two frames that come by the thousand, at a twentieth of the price; None for all others.
+
+    All their fields are strings. So with ASCII, no escapes and exactly four quotes per field present, there is
+    no other field, hence no duplicate, and the quick parser has nothing left to be too kind about.
+    """
+    if len(data) > _LONGEST_COMMON or b"\\" in data or not data.isascii():
+        return None
+    try:
+        common = _COMMON.decode(data)
+    except (ValueError, OverflowError, RecursionError):
+        return None  # the strict parser says why
+    fields = 2 if isinstance(common, Pong) else 4 if common.digest is None else 5
+    return common if data.count(b'"') == 4 * fields else None
+
+
+def _decode_strictly(data: bytes) -> ClientFrame:
+    try:
+        value = parse(data, depth=_DEEPEST)
+    except UnicodeDecodeError:
+        raise Bye(1007, "text is not UTF-8") from None
+    except ValueError:
+        raise Bye(4400, "not strict JSON") from None
+    if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
+        raise Bye(4400, "not an object with a type")
+    shape = KINDS.get(kind)
+    if shape is None:
+        raise Refusal("unknown_type", "this type of frame is not known")
+    try:
+        return msgspec.convert(value, shape)
+    except (msgspec.ValidationError, OverflowError):
+        raise Bye(4400, "a field is missing or has a wrong value") from None
+
+
+def _frame(kind: str, fields: Mapping[str, object]) -> bytes:
+    return msgspec.json.encode({"type": kind, **fields})
+
+
+def welcome(
+    *,
+    session: str,
+    participant: str,
+    region: str,
+    server_time: datetime,
+    ping_seconds: int,
+    expires_at: datetime,
+) -> bytes:
+    """The answer to a `hello`."""
+    fields = {
+        "session": session,
+        "participant": participant,
+        "region": region,
+        "server_time": rfc3339(server_time),
+        "ping_seconds": ping_seconds,
+        "expires_at": rfc3339(expires_at),
+    }
+    return _frame("welcome", fields)
+
+
+def state(
+    *,
+    id: str | None,
+    call: str,
+    revision: int,
+    capabilities: Mapping[str, Mapping[str, object]],
+    notices: Sequence[Mapping[str, object]],
+    more: int,
+) -> bytes:
+    """A call's whole current state; `id` is that of the join it answers, `notices` come from `notice_fields`.
+
+    Each capability is given as `state`, `episode` and `since`, the last a `datetime` or None.
+    """
+    fields: dict[str, object] = {} if id is None else {"id": id}
+    fields |= {
+        "call": call,
+        "revision": revision,
+        "capabilities": {name: _capability(shown) for name, shown in capabilities.items()},
+        "notices": notices,
+        "more": more,
+    }
+    return _frame("state", fields)
+
+
+def _capability(shown: Mapping[str, object]) -> dict[str, object]:
+    since = shown.get("since")
+    written = rfc3339(since) if isinstance(since, datetime) else since
+    return {"state": shown["state"], "episode": shown.get("episode"), "since": written}
+
+
+def notice_fields(
+    *,
+    call: str,
+    revision: int,
+    notice: str,
+    capability: Capability,
+    change: Change,
+    episode: str,
+    occurred_at: datetime,
+    issued_at: datetime,
+    text: tuple[str, str, str, str],
+    digest: str,
+    require: Level,
+    deadline_at: datetime,
+) -> dict[str, object]:
+    """A notice's fields, for a frame of its own or within a `state`. `text` is (locale, title, body, link)."""
+    locale, title, body, link = text
+    return {
+        "call": call,
+        "revision": revision,
+        "notice": notice,
+        "capability": capability,
+        "change": change,
+        "episode": episode,
+        "occurred_at": rfc3339(occurred_at),
+        "issued_at": rfc3339(issued_at),
+        "text": {"locale": locale, "title": title, "body": body, "link": link},
+        "digest": digest,
+        "require": require,
+        "deadline_at": rfc3339(deadline_at),
+    }
+
+
+def notice(
+    *,
+    call: str,
+    revision: int,
+    notice: str,
+    capability: Capability,
+    change: Change,
+    episode: str,
+    occurred_at: datetime,
+    issued_at: datetime,
+    text: tuple[str, str, str, str],
+    digest: str,
+    require: Level,
+    deadline_at: datetime,
+) -> bytes:
+    """One notice, told live; the fields are those of `notice_fields`."""
+    fields = notice_fields(
+        call=call,
+        revision=revision,
+        notice=notice,
+        capability=capability,
+        change=change,
+        episode=episode,
+        occurred_at=occurred_at,
+        issued_at=issued_at,
+        text=text,
+        digest=digest,
+        require=require,
+        deadline_at=deadline_at,
+    )
+    return _frame("notice", fields)
+
+
+def receipt(*, notice: str, level: Level, entry: int, at: datetime) -> bytes:
+    """`level` of `notice` is durable as entry number `entry` of the region's ledger."""
+    return _frame("receipt", {"notice": notice, "level": level, "entry": entry, "at": rfc3339(at)})
+
+
+def left(*, id: str) -> bytes:
+    """The answer to a `leave`."""
+    return _frame("left", {"id": id})
+
+
+def stored(*, id: str, expires_at: datetime | None) -> bytes:
+    """The answer to a `message`; `expires_at` is missing where nothing is kept."""
+    expiry: dict[str, object] = {} if expires_at is None else {"expires_at": rfc3339(expires_at)}
+    return _frame("stored", {"id": id, **expiry})
+
+
+def error(
+    *,
+    code: str,
+    message: str,
+    temporary: bool,
+    id: str | None = None,
+) -> bytes:
+    """One request is refused and the connection stays; `id` is that of the frame it answers."""
+    answers: dict[str, object] = {} if id is None else {"id": id}
+    return _frame("error", {"code": code, "message": message, "temporary": temporary, **answers})
+
+
+def ping(at: datetime) -> bytes:
+    """Are you there?"""
+    return _frame("ping", {"at": rfc3339(at)})
+
+
+def goaway(reconnect_after_ms: int) -> bytes:
+    """This process will end: connect again after so many milliseconds."""
+    return _frame("goaway", {"reconnect_after_ms": reconnect_after_ms})
+
+
+def bye(code: int, reason: str, retry: str) -> bytes:
+    """The connection ends with `code`; the close frame follows."""
+    return _frame("bye", {"code": code, "reason": reason, "retry": retry})

@@ -1,0 +1,286 @@
+"""The edge: who is connected, what they may say and for how long; it holds sessions and no truth about calls.
+
+Rules: a socket counts as nobody until its `hello` is believed; every connection ends with one close code and
+every session is reported lost exactly once; limits are per connection, per participant and in total. One timer
+calls `tick`, every `gateway.wheel.TICK_SECONDS`. Everything here is owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, Protocol
+
+from gateway.admission import Admission
+from gateway.core import wire
+from gateway.core.claims import Claims, Expired
+from gateway.core.errors import Bye, Refusal
+from gateway.core.framing import frame
+from gateway.core.residency import Residency
+from gateway.core.session import Phase, Session, Socket, next_phase
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.roll import Roll
+from gateway.wheel import Deadlines, Expiries, Ring
+
+_SLICE: Final = 200
+"""Sockets written to before others get their turn."""
+
+
+class Hub(Protocol):
+    """What the edge hands frames on to. Which calls a session may speak about is the hub's to decide.
+
+    The first five may raise `Refusal`, which is answered with an error frame.
+    """
+
+    def join(self, session: Session, frame: wire.Join) -> None: ...
+    def leave(self, session: Session, frame: wire.Leave) -> None: ...
+    def acknowledge(self, session: Session, frame: wire.Ack) -> None: ...
+    def observed(self, session: Session, frame: wire.Observed) -> None: ...
+    def message(self, session: Session, frame: wire.Message) -> None: ...
+    def lost(self, session: Session, reason: str) -> None: ...
+    def refresh_state(self, session: Session) -> None: ...
+
+
+class Edge:
+    """All connections of one listener. `verify` is `gateway.core.tokens.Verifier.verify`."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        residency: Residency,
+        verify: Callable[[str, datetime], Claims],
+        *,
+        now: Callable[[], datetime],
+        new_id: Callable[[str], str],
+        metrics: Metrics,
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._hub = hub
+        self._admission = Admission(residency, verify)
+        self._now = now
+        self._new_id = new_id
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self.limits = limits = limits or Limits()
+        self.frames_written = 0
+        """Frames handed to sockets since the last tick; sockets count here."""
+        self._draining = False
+        self._roll = Roll()
+        self._handshakes = Deadlines[Socket](limits.handshake_seconds)
+        self._strangers = Deadlines[Session](limits.hello_seconds)
+        self._behind = Deadlines[Session](limits.behind_seconds)
+        self._closing = Deadlines[Socket](limits.close_seconds)
+        self._expiries = Expiries[Session]()
+        self._ring = Ring[Session](limits.ping_seconds)
+
+    def __len__(self) -> int:
+        """How many sessions are open."""
+        return len(self._roll)
+
+    # -- what the listener calls -------------------------------------------------------------------------------
+
+    def admit(self, socket: Socket) -> None:
+        """A connection was accepted; it has not said anything yet."""
+        self._handshakes.add(socket)
+        if len(self._handshakes) + len(self._strangers) > self.limits.strangers:
+            if len(self._handshakes) > len(self._strangers):
+                self._handshakes.pop_oldest().abort()
+            else:
+                self.end(self._strangers.pop_oldest(), Bye(4013, "too many connections without a hello"))
+
+    def opened(self, socket: Socket, token: str | None) -> Session:
+        """The upgrade is done; `token` is the bearer token it carried. The session awaits its hello."""
+        self._handshakes.discard(socket)
+        session = Session(socket, self._behind.add)
+        self._strangers.add(session)
+        if self._draining:
+            self.end(session, Bye(4001, "draining"))
+        elif token is not None:
+            try:
+                self._admission.grant(session, token, self._now())
+            except Bye as bad:
+                self.end(session, bad)
+        return session
+
+    def received(self, session: Session, payload: bytes) -> None:
+        """One whole text message came in."""
+        if session.phase not in (Phase.AWAITING, Phase.OPEN):
+            return
+        sent: wire.ClientFrame | None = None
+        try:
+            self._spend(session)
+            sent = wire.decode(payload)
+            self._take(session, sent)
+        except Refusal as refusal:
+            self._refuse(session, sent, refusal)
+        except Bye as bye:
+            self.end(session, bye)
+
+    def heard(self, session: Session) -> None:
+        """A frame came in that is no message by itself: a ping, a pong, a fragment."""
+        try:
+            self._spend(session)
+        except Bye as bye:
+            self.end(session, bye)
+
+    def writable(self, session: Session) -> None:
+        """What was unsent has drained: a session that was behind gets fresh state instead of what it missed."""
+        if session.behind and session.phase is Phase.OPEN:
+            session.behind = False
+            self._behind.discard(session)
+            self._hub.refresh_state(session)
+
+    def end(self, session: Session, bye: Bye, reason: str = "disconnected") -> None:
+        """Close a session with `bye`; `reason` is what the hub is told."""
+        session.close(bye.code, bye.reason, bye.retry)
+        self._forget(session, reason)
+
+    def closing(self, socket: Socket, code: int | None) -> None:
+        """The socket has said its last word, with a close code unless it never was a WebSocket."""
+        self._handshakes.discard(socket)
+        self._closing.add(socket)
+        if code is not None:
+            self._metrics.closed(code)
+
+    def lost(self, session: Session) -> None:
+        """The client closed, broke the protocol or is gone."""
+        session.phase = Phase.CLOSED
+        self._forget(session, "disconnected")
+
+    def gone(self, socket: Socket) -> None:
+        """The connection is no more."""
+        self._handshakes.discard(socket)
+        self._closing.discard(socket)
+
+    def tick(self, lag: float = 0.0) -> None:
+        """End everything whose time is over and ask whose turn it is whether they are there.
+
+        `lag` says how late the timer was, in seconds.
+        """
+        for socket in self._handshakes.tick():
+            socket.abort()
+        for stranger in self._strangers.tick():
+            self.end(stranger, Bye(4408, "no hello in time"))
+        for session in self._behind.tick():
+            self.end(session, Bye(4008, "too slow"), "slow")
+        for socket in self._closing.tick():
+            socket.abort()
+        now = self._now()
+        for session in self._expiries.tick(now):
+            self.end(session, Expired())
+        self._check_pulse(now)
+        self._metrics.frames_sent(self.frames_written)
+        self.frames_written = 0
+        self._metrics.event_loop_lag(lag)
+
+    async def drain(self, grace: float = 1.0) -> None:
+        """Ask every client to come back elsewhere, spread in time; after `grace` seconds close with 4001."""
+        self._draining = True
+        for place, session in enumerate(list(self._roll)):
+            session.send(wire.goaway(place * 1000 // self.limits.reconnects_per_second))
+            if place % _SLICE == 0:
+                await asyncio.sleep(0)
+        await asyncio.sleep(grace)
+        for place, session in enumerate([*self._roll, *self._strangers]):
+            self.end(session, Bye(4001, "draining"))
+            if place % _SLICE == 0:
+                await asyncio.sleep(0)
+
+    # -- frames ------------------------------------------------------------------------------------------------
+
+    def _spend(self, session: Session) -> None:
+        # A token bucket as one number: the time at which it will be full again. Raises Bye.
+        now = self._monotonic()
+        rate = self.limits.frames_per_second
+        full_at = max(session.frames_until, now) + 1 / rate
+        if full_at - now > self.limits.frames_at_once / rate:
+            raise Bye(4013, "too many frames")
+        session.frames_until = full_at
+
+    def _take(self, session: Session, sent: wire.ClientFrame) -> None:
+        next_phase(session.phase, sent)
+        match sent:
+            case wire.Ack():
+                self._hub.acknowledge(session, sent)
+            case wire.Pong():
+                session.awaits_pong = False
+            case wire.Hello():
+                self._greet(session, sent)
+            case wire.Join():
+                self._hub.join(session, sent)
+            case wire.Leave():
+                self._hub.leave(session, sent)
+            case wire.Observed():
+                self._hub.observed(session, sent)
+            case wire.Message():
+                self._hub.message(session, sent)
+            case wire.Refresh():
+                self._renew(session, sent.token)
+            case wire.Goodbye():
+                session.part()
+                self._forget(session, "left")
+
+    def _refuse(self, session: Session, sent: wire.ClientFrame | None, refusal: Refusal) -> None:
+        if session.phase is Phase.AWAITING:
+            self.end(session, Bye(4400, "the first frame is hello"))
+            return
+        answers = getattr(sent, "id", None)
+        session.send(wire.error(code=refusal.code, message=refusal.detail, temporary=refusal.temporary, id=answers))
+
+    def _greet(self, session: Session, hello: wire.Hello) -> None:
+        now = self._now()
+        self._admission.greet(session, hello, now)
+        replaced = self._roll.on_device(session.participant, session.device)
+        if replaced is not None:
+            self.end(replaced, Bye(4409, "replaced by a newer session of this device"))
+        if self._roll.count(session.participant) >= self.limits.sessions_per_participant:
+            raise Bye(4429, "too many sessions of this participant")
+        if len(self._roll) >= self.limits.sessions:
+            raise Bye(4013, "too many sessions")
+        self._strangers.discard(session)
+        session.id = self._new_id("s")
+        session.phase = Phase.OPEN
+        self._roll.enter(session)
+        self._ring.add(session)
+        self._expiries.add(session, session.expires_at)
+        self._metrics.sessions(len(self._roll))
+        session.send(
+            wire.welcome(
+                session=session.id,
+                participant=session.participant,
+                region=session.region,
+                server_time=now,
+                ping_seconds=self.limits.ping_seconds,
+                expires_at=session.expires_at,
+            )
+        )
+
+    def _renew(self, session: Session, token: str) -> None:
+        before = session.expires_at
+        self._admission.renew(session, token, self._now())
+        self._expiries.discard(session, before)
+        self._expiries.add(session, session.expires_at)
+
+    def _forget(self, session: Session, reason: str) -> None:
+        self._strangers.discard(session)
+        self._behind.discard(session)
+        if self._roll.strike(session):
+            self._ring.discard(session)
+            self._expiries.discard(session, session.expires_at)
+            self._metrics.sessions(len(self._roll))
+            self._hub.lost(session, reason)
+
+    def _check_pulse(self, now: datetime) -> None:
+        for session in self._ring.ago(self.limits.pong_seconds):
+            if session.awaits_pong:
+                self.end(session, Bye(4003, "no pong"))
+        turn = self._ring.tick()
+        if not turn:
+            return
+        ping = frame(wire.ping(now))
+        for session in turn:
+            session.awaits_pong = session.send_framed(ping)

@@ -1,0 +1,29 @@
+"""How much of the gateway a connection may use.
+
+Rules: every limit has a number; what lies beyond it is refused or closed, never queued.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection, one participant and everybody together may use; times in seconds."""
+
+    handshake_seconds: float = 5.0
+    hello_seconds: float = 5.0
+    close_seconds: float = 2.0
+    behind_seconds: float = 30.0
+    ping_seconds: int = 15
+    pong_seconds: int = 10
+    """At most `ping_seconds`."""
+    frames_per_second: float = 50.0
+    frames_at_once: int = 400
+    sessions_per_participant: int = 20
+    sessions: int = 50_000
+    strangers: int = 8192
+    """Connections that have not said who they are; beyond that the one that waited longest is closed."""
+    reconnects_per_second: int = 500
+    """How a drain spreads the clients' return."""

@@ -1,0 +1,79 @@
+"""The listener: the listening socket, its connections and the one timer of the edge.
+
+Rules: it binds one address and says which; what it accepts is a `gateway.connection.WebSocket`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.connection import WebSocket
+from gateway.core.framing import frame
+from gateway.edge import Edge
+from gateway.wheel import TICK_SECONDS
+
+__all__ = ["Listener", "frame", "listen"]
+
+# The kernel would take megabytes for a client that does not read, and nobody would notice that it is behind.
+_KERNEL_BUFFER: Final = 64 * 1024
+_BACKLOG: Final = 4096
+_TURNS: Final = 100
+"""Turns of the loop a cut connection is given to disappear; it needs two."""
+
+
+class Listener:
+    """A listening socket and all its connections, made by `listen`."""
+
+    def __init__(self, edge: Edge, server: asyncio.Server, address: str, sockets: set[WebSocket]) -> None:
+        self.address = address
+        """`host:port` as bound, with the real port."""
+        self._edge = edge
+        self._server = server
+        self._sockets = sockets
+        self._loop = asyncio.get_running_loop()
+        self._due = self._loop.time() + TICK_SECONDS
+        self._timer = self._loop.call_at(self._due, self._tick)
+
+    async def close(self) -> None:
+        """Stop listening and cut what is left; to part in peace, drain the edge before."""
+        self._timer.cancel()
+        self._server.close()
+        for each in list(self._sockets):
+            each.abort()
+        for _ in range(_TURNS):
+            if not self._sockets:
+                break
+            await asyncio.sleep(0)
+
+    def _tick(self) -> None:
+        now = self._loop.time()
+        lag = now - self._due
+        # Counted from now: after a pause nobody's time may run out in a burst of ticks.
+        self._due = now + TICK_SECONDS
+        self._timer = self._loop.call_at(self._due, self._tick)
+        self._edge.tick(lag)
+
+
+async def listen(edge: Edge, address: str, origins: Sequence[str]) -> Listener:
+    """Listen on `address` (`host:port`, port 0 for any) for browsers of `origins` and for all that are none.
+
+    Raises `OSError` where the address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    host, _, port = address.rpartition(":")
+    found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+    family, kind, protocol, _, where = found[0]
+    sockets: set[WebSocket] = set()
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
+        bound.bind(where)
+        server = await loop.create_server(lambda: WebSocket(edge, origins, sockets), sock=bound, backlog=_BACKLOG)
+    except OSError:
+        bound.close()
+        raise
+    return Listener(edge, server, f"{host}:{bound.getsockname()[1]}", sockets)
