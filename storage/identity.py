@@ -1,0 +1,152 @@
+"""Who a region is: one uuid in its file, in its keys and bound to its master key.
+
+Rules: keys are made before the file and the file before `identity.json`, so that a crash while a region is made is
+finished at the next open, while a missing or foreign part is refused and never silently made anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import uuid
+from typing import Final, NamedTuple
+
+import msgspec
+
+from storage.entry import canonical
+from storage.premises import Premises, sync_directory, write_file
+from storage.schema import OLDEST, connect_writer, migrate, sqlite3
+from storage.slots import Slots
+from storage.vault import MASTER_SIZE, Vault, derive
+
+_RESTORE: Final = "restore it from where the keys are kept"
+
+
+class Identity(NamedTuple):
+    """The row `identity` of a region's file."""
+
+    region: str
+    uuid: str
+    epoch: int
+    key_check: bytes
+
+
+class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
+    """`identity.json` beside the keys: which file they belong to."""
+
+    region: str
+    uuid: str
+    epoch: int
+
+
+def establish(premises: Premises) -> Vault:
+    """Check or make the region's keys and file; its vault, with every slot without a row overwritten.
+
+    The caller holds the lock. Raises RegionRefused, OSError, sqlite3.Error, StorageUnavailable.
+    """
+    if sqlite3.sqlite_version_info < OLDEST:
+        raise premises.refuse(
+            f"SQLite {sqlite3.sqlite_version} can lose commits", premises.database, "install pysqlite3 0.6.1 or later"
+        )
+    manifest = _manifest(premises)
+    has_file = premises.has(premises.database) and premises.database.stat().st_size > 0
+    if manifest is not None and not has_file:
+        raise premises.refuse("the region's file is missing", premises.database, "restore it, or move its keys away")
+    if manifest is not None and manifest.region != premises.name:
+        raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
+    if has_file:
+        for path in (premises.master, premises.slots):
+            if not premises.has(path):
+                raise premises.refuse("there is data but no key", path, _RESTORE)
+    master = _master(premises)
+    slots = _slots(premises, master)
+    vault = Vault(premises.name, master, slots)
+    try:
+        _establish_file(premises, master, manifest)
+        slots.reclaim(_used_slots(premises, slots))
+    except BaseException:
+        vault.close()
+        raise
+    return vault
+
+
+def _manifest(premises: Premises) -> _Manifest | None:
+    if not premises.has(premises.identity):
+        return None
+    try:
+        return msgspec.json.decode(premises.identity.read_bytes(), type=_Manifest)
+    except msgspec.MsgspecError as error:
+        raise premises.refuse("damaged", premises.identity, _RESTORE) from error
+
+
+def _master(premises: Premises) -> bytes:
+    if not premises.has(premises.master):
+        write_file(premises.master, os.urandom(MASTER_SIZE))
+    master = premises.master.read_bytes()
+    if len(master) != MASTER_SIZE:
+        raise premises.refuse(f"not {MASTER_SIZE} bytes long", premises.master, _RESTORE)
+    return master
+
+
+def _slots(premises: Premises, master: bytes) -> Slots:
+    header = derive(master, "slots", premises.name)
+    if not premises.has(premises.slots):
+        write_file(premises.slots, header)
+    slots = Slots(premises.slots)
+    if not hmac.compare_digest(slots.read(0), header):
+        slots.close()
+        raise premises.refuse("does not belong to the master key", premises.slots, _RESTORE)
+    return slots
+
+
+def _establish_file(premises: Premises, master: bytes, manifest: _Manifest | None) -> None:
+    if not premises.has(premises.database):
+        # Made here, not by SQLite: the log and its index take over the mode.
+        write_file(premises.database, b"")
+    migrate(premises.database)
+    with contextlib.closing(connect_writer(premises.database)) as connection:
+        row = connection.execute("SELECT region, uuid, epoch, key_check FROM identity").fetchone()
+        if row is None:
+            if manifest is not None:
+                raise premises.refuse("the file has lost its identity", premises.database, "restore it from a backup")
+            row = _new_identity(premises.name, master)
+            with connection:
+                connection.execute(
+                    "INSERT INTO identity(id, region, uuid, epoch, key_check) VALUES (1, ?, ?, ?, ?)", row
+                )
+        identity = Identity(*row)
+    _compare(premises, identity, master, manifest)
+    if manifest is None:
+        sync_directory(premises.directory)
+        fields = {"region": identity.region, "uuid": identity.uuid, "epoch": identity.epoch}
+        write_file(premises.identity, canonical(fields))
+
+
+def _new_identity(region: str, master: bytes) -> Identity:
+    own = str(uuid.uuid4())
+    return Identity(region, own, 1, derive(master, "identity", region, own))
+
+
+def _compare(premises: Premises, identity: Identity, master: bytes, manifest: _Manifest | None) -> None:
+    if identity.region != premises.name:
+        raise premises.refuse(
+            f"the file is of region {identity.region}", premises.database, "put each region's file in its own directory"
+        )
+    if not hmac.compare_digest(identity.key_check, derive(master, "identity", identity.region, identity.uuid)):
+        raise premises.refuse("not the key of this region's file", premises.master, _RESTORE)
+    if manifest is not None and manifest.uuid != identity.uuid:
+        raise premises.refuse("the keys name another file", premises.identity, "put the file and its keys together")
+
+
+def _used_slots(premises: Premises, slots: Slots) -> set[int]:
+    """Every slot that a row refers to. Raises RegionRefused if rows share one or the slots file lacks it."""
+    with contextlib.closing(connect_writer(premises.database)) as connection:
+        rows = connection.execute(
+            "SELECT slot FROM calls WHERE slot IS NOT NULL UNION ALL SELECT slot FROM presences WHERE slot IS NOT NULL"
+            " UNION ALL SELECT slot FROM messages UNION ALL SELECT slot FROM shredding"
+        ).fetchall()
+    used = {int(slot) for (slot,) in rows}
+    if len(used) != len(rows) or (used and not 0 < min(used) <= max(used) < slots.count):
+        raise premises.refuse("older than the region's file", premises.slots, _RESTORE)
+    return used

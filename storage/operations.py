@@ -1,0 +1,122 @@
+"""What can be asked of a region's writer, and what it answers.
+
+Rules: values only; a call is the pair (organisation, call id); times are aware UTC; every operation is safe to repeat
+unless it says otherwise. The answer of each stands in brackets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+Call = tuple[str, str]
+"""(organisation, call id); the organisation is empty while nobody claimed the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Append `leaf` to the ledger, about `call` or about none [its sequence: int, zero-based]. Not repeatable."""
+
+    leaf: bytes
+    call: Call | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """The call is on [None]."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class CloseCall:
+    """The call is over; what is known of it stays [None]."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class NameCall:
+    """Replace the call's aliases; they are sealed in the vault and the list before is shredded [None]."""
+
+    call: Call
+    aliases: tuple[str, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealPresence:
+    """Seal who a presence is; `box` is opaque to storage [None]. A presence is sealed once: a second is refused."""
+
+    presence: str
+    call: Call
+    participant: str = field(repr=False)
+    box: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveCall:
+    """From now on entries and presences of `source`, later ones included, are found under `target` too [None]."""
+
+    source: Call
+    target: Call
+
+
+@dataclass(frozen=True, slots=True)
+class MarkEvents:
+    """Remember that the events with these digests were taken, until `until` or longer [None]."""
+
+    digests: tuple[bytes, ...]
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeepMessage:
+    """Take a message, an edit or (`deleted`) a deletion into account at `at` [MessageOutcome].
+
+    The newest (sent_at, version) of a participant is kept until `due_at`. An edit is the same thread and message with
+    a higher version; a deletion needs no content. Nothing due at `at` is ever stored.
+    """
+
+    participant: str = field(repr=False)
+    thread: str = field(repr=False)
+    message: str = field(repr=False)
+    version: int
+    sent_at: datetime
+    content: str | None = field(repr=False)
+    deleted: bool
+    due_at: datetime
+    at: datetime
+
+
+Operation = Append | OpenCall | CloseCall | NameCall | SealPresence | MoveCall | MarkEvents | KeepMessage
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOutcome:
+    """What became of a message; `expires_at` is set where this very message and version is the one now stored."""
+
+    kind: Literal["stored", "ignored", "deleted"]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepOutcome:
+    """One batch of a sweep: messages deleted, whether more are due, and the certificate's sequence if any was due."""
+
+    deleted: int
+    remaining: bool
+    certificate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A participant's last message, opened."""
+
+    participant: str = field(repr=False)
+    thread: str = field(repr=False)
+    message: str = field(repr=False)
+    version: int
+    sent_at: datetime
+    content: str = field(repr=False)
+    expires_at: datetime

@@ -1,0 +1,114 @@
+"""The places of a region: its directories and files, who may see them, and who holds the lock.
+
+Rules: directories 0700, files 0600, ours, no symbolic or hard links; whatever is otherwise is refused, never repaired.
+Files are made whole or not at all: written aside, synced, renamed, and the directory synced.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from storage.errors import RegionRefused
+
+_OTHERS: Final = 0o077
+
+
+class Premises:
+    """Paths of region `name`: data in `directory`, keys in `key_directory`."""
+
+    def __init__(self, name: str, directory: Path, key_directory: Path) -> None:
+        self.name = name
+        self.directory = directory
+        self.key_directory = key_directory
+        self.database = directory / "region.db"
+        self.lock = directory / "lock"
+        self.master = key_directory / "master.key"
+        self.slots = key_directory / "slots"
+        self.identity = key_directory / "identity.json"
+
+    def refuse(self, what: str, where: Path, remedy: str) -> RegionRefused:
+        """The refusal to raise."""
+        return RegionRefused(self.name, what, where, remedy)
+
+    def prepare(self) -> None:
+        """Make the two directories if they are missing, and check everything that is there. Raises RegionRefused."""
+        for directory in (self.directory, self.key_directory):
+            try:
+                _make_directories(directory)
+            except OSError as error:
+                raise self.refuse(f"cannot make the directory ({error.strerror})", directory, "check it") from error
+            self._check(directory, directory=True)
+        data, keys = self.directory.resolve(), self.key_directory.resolve()
+        if data == keys or data in keys.parents or keys in data.parents:
+            raise self.refuse("keys and data lie in one another", self.key_directory, "keep the keys elsewhere")
+        for path in (self.database, self.lock, self.master, self.slots, self.identity):
+            self.has(path)
+        for suffix in ("-wal", "-shm"):
+            self.has(self.database.with_name(self.database.name + suffix))
+
+    def has(self, path: Path) -> bool:
+        """Whether the file is there. Raises RegionRefused if it is not a private file of our own."""
+        try:
+            self._check(path, directory=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _check(self, path: Path, *, directory: bool) -> None:
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode):
+            raise self.refuse("symbolic link", path, "put the real one in its place")
+        if not (stat.S_ISDIR if directory else stat.S_ISREG)(found.st_mode):
+            raise self.refuse("not a directory" if directory else "not a regular file", path, "move it away")
+        if found.st_uid != os.geteuid():
+            raise self.refuse("belongs to another user", path, "run as its owner or give it over (chown)")
+        if found.st_mode & _OTHERS:
+            raise self.refuse("open to group or others", path, f"close it: chmod {'0700' if directory else '0600'}")
+        if not directory and found.st_nlink != 1:
+            raise self.refuse("has a second name (hard link)", path, "remove the other name")
+
+    def take_lock(self) -> int:
+        """The descriptor that holds the region until it is closed. Raises RegionRefused if someone else has it."""
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise self.refuse("in use by another process", self.directory, "stop that one first") from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+
+def _make_directories(path: Path) -> None:
+    missing = [each for each in (path, *path.parents) if not os.path.lexists(each)]
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700)
+        sync_directory(directory.parent)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, whole and synced, mode 0600. Raises OSError."""
+    aside = path.with_name(path.name + ".new")
+    aside.unlink(missing_ok=True)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+    aside.rename(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

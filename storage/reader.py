@@ -1,0 +1,185 @@
+"""What a region answers: committed data only, each question in one snapshot.
+
+Rules: owned by the reader's thread and its read-only connection; personal data is opened here and nowhere kept. A box
+whose key is gone reads as None, never as an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from storage.calls import call_row
+from storage.entry import decode
+from storage.errors import StorageUnavailable
+from storage.messages import Body
+from storage.moment import from_microseconds
+from storage.operations import Call, StoredMessage
+from storage.schema import connect_reader, sqlite3
+from storage.vault import Vault
+
+T = TypeVar("T")
+
+_MESSAGE: Final = "SELECT copy, version, sent_at, due_at, slot, box FROM messages"
+
+
+class Reader:
+    """The questions. Valid only inside `Region.read`."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._vault = vault
+
+    def refresh(self) -> None:
+        """Look at what is committed by now."""
+        if self._connection.in_transaction:
+            self._execute("COMMIT")
+        self._execute("BEGIN")
+
+    def known_events(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Which of these events were taken already."""
+        find = self._execute
+        return {
+            digest
+            for digest in digests
+            if find("SELECT 1 FROM events WHERE digest = ?", (digest,)).fetchone() is not None
+        }
+
+    def open_calls(self) -> list[Call]:
+        """The calls that are on, as (organisation, call), in the order they became known."""
+        return self._execute("SELECT organization, call FROM calls WHERE open = 1 ORDER BY id").fetchall()
+
+    def calls_named(self, call: str) -> list[Call]:
+        """The known calls with this id, one per organisation, open or not."""
+        return self._execute(
+            "SELECT organization, call FROM calls WHERE call = ? ORDER BY organization", (call,)
+        ).fetchall()
+
+    def has_call(self, call: Call) -> bool:
+        """Whether anything was ever written about this call."""
+        organization, name = call
+        row = self._execute("SELECT 1 FROM calls WHERE call = ? AND organization = ?", (name, organization)).fetchone()
+        return row is not None
+
+    def call_entries(self, call: Call) -> list[tuple[int, bytes]]:
+        """The ledger's lines about this call and those merged into it, as (sequence, leaf), in order."""
+        return self._execute(
+            "SELECT seq, leaf FROM entries WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq",
+            (self._family(call),),
+        ).fetchall()
+
+    def presences(self, call: Call) -> dict[str, bytes | None]:
+        """The presences of this call and those merged into it: id to opened box, None where it was shredded."""
+        rows = self._execute(
+            "SELECT presence, slot, box FROM presences WHERE call IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (self._family(call),),
+        )
+        return {presence: self._open("presences", presence, slot, box) for presence, slot, box in rows}
+
+    def aliases(self, call: Call) -> tuple[str, ...]:
+        """The call's own aliases, as last given."""
+        organization, name = call
+        row = self._execute(
+            "SELECT slot, box FROM calls WHERE call = ? AND organization = ?", (name, organization)
+        ).fetchone()
+        clear = None if row is None else self._open("calls", call_row(call), *row)
+        return () if clear is None else msgspec.json.decode(clear, type=tuple[str, ...])
+
+    def message(self, participant: str) -> StoredMessage | None:
+        """The participant's last message, None if there is none."""
+        person = self._vault.look_up("person", participant)
+        former: object = None
+        while True:
+            row = self._execute(_MESSAGE + " WHERE person = ?", (person,)).fetchone()
+            stored = None if row is None else self._stored(row)
+            if row is None or stored is not None or row == former:
+                return stored
+            # Superseded or swept since the snapshot was taken: what counts is what is there now.
+            former = row
+            self.refresh()
+
+    def messages(self) -> list[StoredMessage]:
+        """Every participant's last message, soonest expiry first."""
+        opened = [self._stored(row) for row in self._execute(_MESSAGE + " ORDER BY due_at").fetchall()]
+        return [stored for stored in opened if stored is not None]
+
+    def size(self) -> int:
+        """How many entries the ledger has."""
+        (last,) = self._execute("SELECT max(seq) FROM entries").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    def entries(self, start: int, limit: int) -> list[bytes]:
+        """At most `limit` leaves from sequence `start` on."""
+        rows = self._execute("SELECT leaf FROM entries WHERE seq >= ? ORDER BY seq LIMIT ?", (start, max(limit, 0)))
+        return [leaf for (leaf,) in rows]
+
+    def certificates(self) -> list[dict[str, Any]]:
+        """The retention certificates, oldest first, each with its sequence as `entry`."""
+        rows = self._execute("SELECT seq, leaf FROM certificates JOIN entries USING (seq) ORDER BY seq")
+        return [{"entry": seq, **decode(leaf)} for seq, leaf in rows]
+
+    def _family(self, call: Call) -> str:
+        """The rows of a call and of all that were merged into it, directly or not, as a JSON list."""
+        organization, name = call
+        rows = self._execute(
+            "WITH RECURSIVE family(id) AS (SELECT id FROM calls WHERE call = ? AND organization = ?"
+            " UNION SELECT merges.source FROM merges JOIN family ON merges.target = family.id) SELECT id FROM family",
+            (name, organization),
+        )
+        return msgspec.json.encode([identity for (identity,) in rows]).decode("ascii")
+
+    def _open(self, table: str, row: str, slot: int | None, box: bytes | None) -> bytes | None:
+        return None if slot is None or box is None else self._vault.open(table, row, slot, box)
+
+    def _stored(self, row: tuple[Any, ...]) -> StoredMessage | None:
+        copy, version, sent_at, due_at, slot, box = row
+        clear = self._open("messages", copy, slot, box)
+        if clear is None:
+            return None
+        body = msgspec.json.decode(clear, type=Body)
+        return StoredMessage(
+            participant=body.participant,
+            thread=body.thread,
+            message=body.message,
+            version=version,
+            sent_at=from_microseconds(sent_at),
+            content=body.content,
+            expires_at=from_microseconds(due_at),
+        )
+
+
+class ReaderThread:
+    """The thread that asks, and its connection."""
+
+    def __init__(self, name: str, path: Path, vault: Vault) -> None:
+        """Connect. Raises sqlite3.Error."""
+        self._connection = connect_reader(path)
+        # Mapping the log's index now keeps it alive whenever the writer has to reconnect.
+        self._connection.execute("SELECT count(*) FROM identity").fetchall()
+        self._reader = Reader(self._connection, vault)
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"reader {name}")
+
+    def read(self, question: Callable[[Reader], T]) -> Future[T]:
+        """Ask; see `Region.read`."""
+        return self._executor.submit(self._ask, question)
+
+    def _ask(self, question: Callable[[Reader], T]) -> T:
+        try:
+            self._reader.refresh()
+            try:
+                return question(self._reader)
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise StorageUnavailable(f"the region's file cannot be read: {error}") from error
+
+    def close(self) -> None:
+        """Answer what was asked and give the connection back."""
+        self._executor.shutdown(wait=True)
+        self._connection.close()

@@ -1,0 +1,123 @@
+"""A region's storage: its ledger, vault and last messages, behind one writer thread and one reader thread.
+
+Rules: one process holds a region at a time; what `committed` was given is durable; nothing here knows an event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from pathlib import Path
+from typing import TypeVar
+
+from storage.errors import RegionRefused, StorageError, StorageUnavailable
+from storage.identity import establish
+from storage.operations import Operation, SweepOutcome
+from storage.premises import Premises
+from storage.reader import Reader, ReaderThread
+from storage.schema import sqlite3
+from storage.vault import Vault
+from storage.writer import Completed, Writer
+
+T = TypeVar("T")
+
+
+class Region:
+    """An open region. Every method is safe from any thread."""
+
+    def __init__(self, name: str, lock: int, vault: Vault, writer: Writer, reader: ReaderThread) -> None:
+        """Use `Region.open`."""
+        self.name = name
+        self._lock = lock
+        self._vault = vault
+        self._writer = writer
+        self._reader = reader
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        name: str,
+        *,
+        directory: Path,
+        key_directory: Path,
+        committed: Callable[[list[Completed]], None],
+        failing: Callable[[StorageError | None], None],
+    ) -> Region:
+        """Open the region in `directory` with its keys in `key_directory`, making both if there is neither.
+
+        `committed` hears of each group commit, `failing` of a disk that fails (once) and works again (None); both are
+        called on the writer's thread and must not block or raise. What a crash left undone is finished first. Raises
+        RegionRefused: no keys for the data, no file for the keys, parts of another region, in use, modes, links,
+        SQLite too old.
+        """
+        premises = Premises(name, Path(directory), Path(key_directory))
+        with contextlib.ExitStack() as undo:
+            try:
+                premises.prepare()
+                lock = premises.take_lock()
+                undo.callback(os.close, lock)
+                vault = establish(premises)
+                undo.callback(vault.close)
+                writer = Writer(name, premises.database, vault, committed, failing)
+                undo.callback(writer.close)
+                reader = ReaderThread(name, premises.database, vault)
+                undo.callback(reader.close)
+                writer.finish_leftovers()
+                premises.prepare()
+            except RegionRefused:
+                raise
+            except (OSError, sqlite3.Error, StorageUnavailable) as error:
+                reason = error.strerror if isinstance(error, OSError) else error
+                raise premises.refuse(f"cannot be opened ({reason})", premises.directory, "check the disk") from error
+            undo.pop_all()
+        writer.start()
+        return cls(name, lock, vault, writer, reader)
+
+    @property
+    def pending(self) -> int:
+        """Submissions not yet durable."""
+        return self._writer.pending
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why nothing can be written now; None while writing works."""
+        return self._writer.failure
+
+    def submit(self, operations: Sequence[Operation], token: object) -> None:
+        """Queue operations, in order, to become durable together or not at all.
+
+        `committed` gets `token` back with the results, or with the error of a submission that can never succeed.
+        Raises StorageError once closed.
+        """
+        self._writer.submit(operations, token)
+
+    def read(self, question: Callable[[Reader], T]) -> Future[T]:
+        """Ask on the reader's thread, in one snapshot of what is committed; the future raises StorageUnavailable."""
+        return self._reader.read(question)
+
+    def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:
+        """Delete at most `limit` messages due at `now`, shred and certify them; call again while any remain.
+
+        The future raises StorageUnavailable while the disk fails: either nothing was deleted, or the certificate
+        follows as soon as writing works. Raises StorageError once closed.
+        """
+        return self._writer.sweep(now, limit)
+
+    def close(self, timeout: float = 5.0) -> int:
+        """Write what is queued, for up to `timeout` seconds, and give everything back.
+
+        Answers how many submissions could not be written; none of them was confirmed. Closing twice does nothing.
+        """
+        if self._closed:
+            return 0
+        self._closed = True
+        unwritten = self._writer.stop(timeout)
+        self._reader.close()
+        self._writer.close()
+        self._vault.close()
+        os.close(self._lock)
+        return unwritten

@@ -1,0 +1,167 @@
+"""One group commit on the writer's connection: the ledger's tail, the calls it touches, the slots it takes and frees.
+
+Rules: owned by the writer's thread; entries are buffered and inserted together, and get their sequence when they are
+appended; slots taken by what is rolled back are never used again before they are overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple, TypeVar
+
+from storage.entry import canonical, leaf_hash
+from storage.errors import StorageUnavailable
+from storage.operations import Call
+from storage.schema import is_storage_failure, sqlite3
+from storage.vault import Vault
+
+R = TypeVar("R")
+
+_REMEMBERED_CALLS: Final = 50_000
+
+FAILED_BY_ITSELF: Final = (sqlite3.Error, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
+"""What one submission can bring upon itself, unless `is_storage_failure` says that the disk did it."""
+
+
+class _Mark(NamedTuple):
+    """Where a submission began."""
+
+    taken: int
+    freed: int
+
+
+class Transaction:
+    """The open transaction, and between transactions what is left to shred."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+        self.connection = connection
+        self.execute = connection.execute
+        self.vault = vault
+        self.doomed: set[int] = set()
+        """Slots whose rows are gone: to be shredded before anything is confirmed."""
+        self._taken: list[int] = []
+        self._freed: list[int] = []
+        self._rows: list[tuple[int, int | None, bytes, bytes]] = []
+        self._calls: dict[Call, int] = {}
+        self.durable = self._stored_size()
+        self._size = self.durable
+
+    def _stored_size(self) -> int:
+        (last,) = self.execute("SELECT max(seq) FROM entries").fetchone()
+        return 0 if last is None else int(last) + 1
+
+    # -- the frame ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start a transaction that may write. Raises sqlite3.Error."""
+        self.execute("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Make everything since `begin` durable. Raises sqlite3.Error; then call `rollback`."""
+        self.flush()
+        self.execute("COMMIT")
+        self.durable = self._size
+        self.doomed.update(self._freed)
+        self._taken.clear()
+        self._freed.clear()
+
+    def rollback(self) -> None:
+        """Forget everything since `begin`. Raises sqlite3.Error if even that fails."""
+        self.doomed.update(self._taken)
+        self._taken.clear()
+        self._freed.clear()
+        self._rows.clear()
+        self._calls.clear()
+        self._size = self.durable
+        # A failed write may have rolled back by itself.
+        if self.connection.in_transaction:
+            self.execute("ROLLBACK")
+
+    def attempt(self, work: Callable[[], R]) -> R:
+        """`work` inside a savepoint: what it raises undoes its part alone. Raises what `work` raises."""
+        self.flush()
+        mark = _Mark(len(self._taken), len(self._freed))
+        size = self._size
+        self.execute("SAVEPOINT attempt")
+        try:
+            result = work()
+            self.flush()
+        except FAILED_BY_ITSELF as error:
+            if is_storage_failure(error):
+                raise
+            self.execute("ROLLBACK TO attempt")
+            self.execute("RELEASE attempt")
+            self.doomed.update(self._taken[mark.taken :])
+            del self._taken[mark.taken :], self._freed[mark.freed :]
+            self._rows.clear()
+            self._calls.clear()
+            self._size = size
+            raise
+        self.execute("RELEASE attempt")
+        return result
+
+    def shred(self) -> None:
+        """Overwrite the slots whose rows are gone. Raises StorageUnavailable; the slots stay doomed then."""
+        if self.doomed:
+            self.vault.shred(self.doomed)
+            self.doomed.clear()
+
+    def move_to(self, connection: sqlite3.Connection) -> None:
+        """Go on with a fresh connection after a failure.
+
+        Raises StorageUnavailable if the file no longer ends where the last confirmed commit left it.
+        """
+        self.connection = connection
+        self.execute = connection.execute
+        if self._stored_size() != self.durable:
+            raise StorageUnavailable("the ledger does not end where the last confirmed commit left it")
+
+    # -- what operations use --------------------------------------------------------------------------------------
+
+    def append(self, leaf: bytes, call: Call | None = None) -> int:
+        """Append a leaf; its sequence."""
+        if type(leaf) is not bytes:
+            raise TypeError("a leaf is bytes")
+        about = None if call is None else self.call_id(call)
+        seq = self._size
+        self._rows.append((seq, about, leaf, leaf_hash(leaf)))
+        self._size = seq + 1
+        return seq
+
+    def append_entry(self, fields: Mapping[str, object]) -> int:
+        """Append storage's own entry; its sequence."""
+        return self.append(canonical(fields))
+
+    def flush(self) -> None:
+        """Insert the buffered entries."""
+        if self._rows:
+            self.connection.executemany("INSERT INTO entries(seq, call, leaf, hash) VALUES (?, ?, ?, ?)", self._rows)
+            self._rows.clear()
+
+    def call_id(self, call: Call) -> int:
+        """The row of `call`, made closed if it is new."""
+        found = self._calls.get(call)
+        if found is not None:
+            return found
+        organization, name = call
+        row = self.execute("SELECT id FROM calls WHERE call = ? AND organization = ?", (name, organization)).fetchone()
+        if row is None:
+            row = self.execute(
+                "INSERT INTO calls(organization, call, open) VALUES (?, ?, 0) RETURNING id", (organization, name)
+            ).fetchone()
+        if len(self._calls) >= _REMEMBERED_CALLS:
+            self._calls.clear()
+        identity = int(row[0])
+        self._calls[call] = identity
+        return identity
+
+    def seal(self, table: str, row: str, clear: bytes) -> tuple[int, bytes]:
+        """Seal `clear` for a row of this transaction: (slot, box)."""
+        slot, box = self.vault.seal(table, row, clear)
+        self._taken.append(slot)
+        return slot, box
+
+    def free(self, slot: int | None) -> None:
+        """The row of this slot goes with this transaction: shred it after the commit."""
+        if slot is not None:
+            self._freed.append(slot)

@@ -1,0 +1,300 @@
+"""The one thread that writes a region: it drains its queue into group commits.
+
+Rules: whatever waits is one commit, there is no collecting window; nothing is confirmed before it is durable and the
+keys it freed are overwritten; a submission is whole or not at all; while the disk fails, the queue waits in order.
+Everything here is owned by the writer's thread except `submit`, `sweep`, `pending`, `failure` and `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+from storage import sweep
+from storage.apply import apply
+from storage.errors import OperationFailed, StorageError, StorageUnavailable
+from storage.operations import Operation, SweepOutcome
+from storage.schema import connect_writer, is_storage_failure, sqlite3
+from storage.transaction import FAILED_BY_ITSELF, Transaction
+from storage.vault import Vault
+
+R = TypeVar("R")
+
+RETRY_SECONDS: Final = 0.25
+"""How long a failing disk is left alone between attempts."""
+
+_LARGEST_GROUP: Final = 4096
+_PAGES_GIVEN_BACK: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A submission that is durable, with each operation's answer in order; or `error`, and nothing of it written."""
+
+    token: object
+    results: tuple[Any, ...]
+    error: StorageError | None
+
+
+class _Submission(NamedTuple):
+    operations: tuple[Operation, ...]
+    token: object
+
+
+class _Sweep(NamedTuple):
+    now: datetime
+    limit: int
+    future: Future[SweepOutcome]
+
+
+class _Abandoned(Exception):
+    """Closing, and the disk still fails."""
+
+
+class Writer:
+    """A region's queue, its thread and its writing connection."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        vault: Vault,
+        committed: Callable[[list[Completed]], None],
+        failing: Callable[[StorageError | None], None],
+    ) -> None:
+        """Connect, and shred what a crash left to shred. Raises sqlite3.Error, StorageUnavailable."""
+        self._path = path
+        self._vault = vault
+        self._committed = committed
+        self._failing = failing
+        self._transaction = Transaction(connect_writer(path), vault)
+        self._suspect = False
+        self._uncertified: deque[sweep.Certifiable] = deque(sweep.leftovers(self._transaction))
+        for batch in self._uncertified:
+            vault.shred(batch.slots)
+        self._queue: deque[_Submission] = deque()
+        self._sweeps: deque[_Sweep] = deque()
+        self._in_flight = 0
+        self._awake = threading.Event()
+        self._closing = False
+        self._abandoned = threading.Event()
+        self.failure: StorageError | None = None
+        """Why nothing can be written now; None while writing works. Set by the writer's thread, read by any."""
+        self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
+
+    def finish_leftovers(self) -> None:
+        """At open, before `start`: certify what a crash left; what the disk does not take is tried again later."""
+        with contextlib.suppress(StorageUnavailable):
+            self._certify_all()
+
+    def start(self) -> None:
+        """Begin to serve the queue."""
+        self._thread.start()
+
+    # -- any thread -----------------------------------------------------------------------------------------------
+
+    @property
+    def pending(self) -> int:
+        """Submissions not yet durable."""
+        return len(self._queue) + self._in_flight
+
+    def submit(self, operations: Sequence[Operation], token: object) -> None:
+        """Queue operations that succeed or fail together. Raises StorageError once closed."""
+        if self._closing:
+            raise StorageError("the region is closed")
+        self._queue.append(_Submission(tuple(operations), token))
+        if not self._awake.is_set():
+            self._awake.set()
+
+    def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:
+        """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed."""
+        if self._closing:
+            raise StorageError("the region is closed")
+        request = _Sweep(now, limit, Future())
+        self._sweeps.append(request)
+        self._awake.set()
+        return request.future
+
+    def stop(self, timeout: float) -> int:
+        """Drain the queue for up to `timeout` seconds and end; how many submissions were not written."""
+        self._closing = True
+        self._awake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+            self._abandoned.set()
+            self._thread.join()
+        return self.pending
+
+    def close(self) -> None:
+        """Give the connection back, after `stop`."""
+        connection = self._transaction.connection
+        # The log is durable as it is; only its size is at stake.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.close()
+
+    # -- the writer's thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            self._persist(self._certify_all)
+            while self._work_waits():
+                if self._queue:
+                    self._write_group()
+                if self._sweeps:
+                    self._sweep_batch(self._sweeps.popleft())
+        except _Abandoned:
+            pass
+        except BaseException as error:
+            # A dead writer must not look like an idle one.
+            self.failure = StorageUnavailable(f"the writer stopped: {type(error).__name__}")
+            self._failing(self.failure)
+            raise
+        finally:
+            self._closing = True
+            self._refuse_sweeps(StorageUnavailable("the region is closed"))
+
+    def _work_waits(self) -> bool:
+        """Sleep until there is something to do; False when closing and nothing is left."""
+        while True:
+            self._awake.clear()
+            if self._queue or self._sweeps:
+                return True
+            if self._closing:
+                return False
+            self._awake.wait()
+
+    def _write_group(self) -> None:
+        count = min(len(self._queue), _LARGEST_GROUP)
+        self._in_flight = count
+        batch = [self._queue.popleft() for _ in range(count)]
+        completed = self._persist(lambda: self._commit(batch))
+        self._persist(self._transaction.shred)
+        self._in_flight = 0
+        self._committed(completed)
+
+    def _commit(self, batch: list[_Submission]) -> list[Completed]:
+        try:
+            return self._transact(
+                lambda: [Completed(each.token, apply(self._transaction, each.operations), None) for each in batch]
+            )
+        except FAILED_BY_ITSELF:
+            # Savepoints cost too much to have them always: only a group with a bad submission pays for them.
+            return self._transact(lambda: [self._attempt(each) for each in batch])
+
+    def _attempt(self, submission: _Submission) -> Completed:
+        try:
+            results = self._transaction.attempt(lambda: apply(self._transaction, submission.operations))
+        except FAILED_BY_ITSELF as error:
+            if is_storage_failure(error):
+                raise
+            # Neither its text nor its cause goes along: both may quote what was given.
+            return Completed(submission.token, (), OperationFailed(f"refused: {type(error).__name__}"))
+        return Completed(submission.token, results, None)
+
+    def _sweep_batch(self, request: _Sweep) -> None:
+        transaction, future = self._transaction, request.future
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            batch, remaining = self._transact(lambda: sweep.delete_due(transaction, request.now, request.limit))
+        except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
+            future.set_exception(error)
+            return
+        certificate: int | None = None
+        if batch is not None:
+            self._uncertified.append(batch)
+            self._persist(lambda: self._vault.shred(batch.slots), future)
+            certificate = self._persist(self._certify_all, future)
+        if not future.done():
+            future.set_result(SweepOutcome(0 if batch is None else len(batch.slots), remaining, certificate))
+
+    def _certify_all(self) -> int | None:
+        """Certify the batches whose slots are overwritten; the last certificate's sequence."""
+        last: int | None = None
+        while self._uncertified:
+            batch = self._uncertified[0]
+            last = self._transact(lambda batch=batch: sweep.certify(self._transaction, batch))  # type: ignore[misc]
+            self._uncertified.popleft()
+            self._give_pages_back()
+        return last
+
+    def _give_pages_back(self) -> None:
+        """Shorten the file a little; the next sweep goes on where this one could not."""
+        with contextlib.suppress(sqlite3.Error):
+            self._transaction.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
+
+    # -- failing and recovering -----------------------------------------------------------------------------------
+
+    def _transact(self, work: Callable[[], R]) -> R:
+        """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""
+        transaction = self._transaction
+        try:
+            if self._suspect:
+                self._reconnect()
+            transaction.begin()
+            result = work()
+            transaction.commit()
+        except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
+            self._roll_back(error)
+            if is_storage_failure(error):
+                raise StorageUnavailable(f"the region's file cannot be written: {error}") from error
+            raise
+        return result
+
+    def _roll_back(self, error: BaseException) -> None:
+        # After a failed sync the connection's idea of the file is not to be trusted (a full disk is harmless).
+        self._suspect = is_storage_failure(error) and _primary(error) != sqlite3.SQLITE_FULL
+        try:
+            self._transaction.rollback()
+        except sqlite3.Error:
+            self._suspect = True
+
+    def _reconnect(self) -> None:
+        self._transaction.connection.close()
+        self._transaction.move_to(connect_writer(self._path))
+        self._vault.recover()
+        self._suspect = False
+
+    def _persist(self, step: Callable[[], R], waiting: Future[SweepOutcome] | None = None) -> R:
+        """`step`, again and again until the disk takes it; a sweep's caller does not wait that long."""
+        while True:
+            try:
+                result = step()
+            except StorageUnavailable as error:
+                self._note_failure(error)
+                if waiting is not None and not waiting.done():
+                    waiting.set_exception(error)
+                self._refuse_sweeps(error)
+            else:
+                self._note_success()
+                return result
+            if self._abandoned.wait(RETRY_SECONDS):
+                raise _Abandoned
+
+    def _note_failure(self, error: StorageUnavailable) -> None:
+        if self.failure is None:
+            self.failure = error
+            self._failing(error)
+
+    def _note_success(self) -> None:
+        if self.failure is not None:
+            self.failure = None
+            self._failing(None)
+
+    def _refuse_sweeps(self, error: StorageError) -> None:
+        while self._sweeps:
+            future = self._sweeps.popleft().future
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+
+
+def _primary(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
