@@ -23,7 +23,7 @@ TEMPLATE: Final = """\
 address = "127.0.0.1:8080"
 origins = []                                # browsers' origins, exactly: ["https://app.example"]
 # ping_seconds = 15                         # how often a silent client is asked whether it is there
-# max_sessions = 20000                      # how many clients may be connected at once
+# max_sessions = 50000                      # how many clients may be connected at once
 
 [control]                                   # HTTP for webhooks and operators; loopback unless you need more
 address = "127.0.0.1:8081"
@@ -71,7 +71,7 @@ level = "info"                              # debug, info, warning, error
 # [mqtt]                                    # events from a broker too; leave out if there is none
 # url = "mqtt://127.0.0.1:1883"
 # topics = ["notices/events/#"]
-# client_id = "notification-gateway"        # one gateway, one id: the broker keeps its events under it
+# client_id = "my-gateway"                  # under which the broker keeps events for us; made up once if left out
 """
 
 

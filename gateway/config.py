@@ -225,9 +225,10 @@ def _disagreements(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         key = ("resources", name)
         if resource.region not in settings.regions:
             yield (*key, "region"), "is not served here; add its table under [regions] or remove the resource"
-        if resource.topic in topics:
+        topic = resource.topic.lower() if resource.topic is not None else None
+        if topic in topics:
             yield (*key, "topic"), "stands for another resource too; remove one"
-        topics |= {resource.topic} if resource.topic is not None else set()
+        topics |= {topic} if topic is not None else set()
     data = settings.storage.directory.resolve()
     for field_name in ("token_file", "webhook_secret_file"):
         if getattr(settings.control, field_name).resolve().is_relative_to(data):

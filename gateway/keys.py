@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,7 @@ from gateway.settings import Settings
 FOR_CONTROL: Final = "control.token"
 FOR_WEBHOOKS: Final = "webhook.secret"
 FOR_CLIENTS: Final = "clients.jwks"
+BROKER_CLIENT: Final = "mqtt.client"
 SIGNING_SUFFIX: Final = ".key"
 """What the private key's file ends with, beside the public `clients.jwks`."""
 
@@ -97,6 +99,20 @@ def signing_key(settings: Settings) -> SigningKey:
         return SigningKey.from_jwk(data)
     except KeysRefused as error:
         raise ConfigError(f"{path}: the private key beside {key}: {error}; put the right one there") from None
+
+
+def broker_client(settings: Settings) -> str:
+    """The id under which the broker keeps this gateway's session: `[mqtt] client_id`, else one made up once.
+
+    Two gateways with one id would throw each other off for ever, so the made-up one is kept beside the keys and
+    nowhere that a second gateway could share. Raises `ConfigError`.
+    """
+    if settings.mqtt is not None and settings.mqtt.client_id is not None:
+        return settings.mqtt.client_id
+    path = settings.storage.key_directory / BROKER_CLIENT
+    with suppress(FileExistsError):
+        write_private(path, f"gateway-{secrets.token_hex(7)}\n".encode())
+    return _read(settings, path, "the made-up [mqtt] client_id").decode("ascii", "replace").strip()
 
 
 def _secret(settings: Settings, path: Path, key: str) -> str:

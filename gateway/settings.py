@@ -54,8 +54,8 @@ class Listen(Section, frozen=True, kw_only=True):
 
     address: Address = Address("127.0.0.1", 8080)
     origins: tuple[str, ...] = ()
-    ping_seconds: Seconds = 15.0
-    max_sessions: Annotated[int, Meta(ge=1)] = 20_000
+    ping_seconds: Annotated[int, Meta(ge=1, le=3600)] = 15
+    max_sessions: Annotated[int, Meta(ge=1)] = 50_000
 
     def __post_init__(self) -> None:
         for origin in self.origins:
@@ -163,15 +163,14 @@ class Retention(Section, frozen=True, kw_only=True):
 
 
 class Mqtt(Section, frozen=True, kw_only=True):
-    """A broker to take events from; `client_id` names the persistent session and must be this gateway's own."""
+    """A broker to take events from; `client_id` names the persistent session (`gateway.keys.broker_client`)."""
 
     url: str
     topics: Annotated[tuple[str, ...], Meta(min_length=1)]
-    client_id: Annotated[str, Meta(min_length=1, max_length=23)] = "notification-gateway"
+    client_id: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
 
     def __post_init__(self) -> None:
-        url = urlsplit(self.url)
-        if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+        if not _is_broker(self.url):
             raise ValueError("url: is no broker; write mqtt://host:1883 or mqtts://host:8883")
         for topic in self.topics:
             if not _is_filter(topic):
@@ -203,6 +202,16 @@ class Settings(Section, frozen=True, kw_only=True):
     retention: Retention = field(default_factory=Retention)
     mqtt: Mqtt | None = None
     log: Log = field(default_factory=Log)
+
+
+def _is_broker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    more = parts.path.strip("/") or parts.query or parts.fragment
+    return parts.scheme in ("mqtt", "mqtts") and bool(parts.hostname) and port != 0 and not more
 
 
 def _is_filter(topic: str) -> bool:

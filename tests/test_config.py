@@ -236,6 +236,8 @@ def test_a_broken_line_is_named_by_its_number(read: Load) -> None:
         ('[mqtt]\nurl = "mqtt://h"', "[mqtt] topics: missing; add it"),
         ('[mqtt]\nurl = "mqtt://h"\ntopics = []', "[mqtt] topics: expected `array` of length >= 1"),
         ('[mqtt]\nurl = "http://h"\ntopics = ["a"]', "[mqtt] url: is no broker"),
+        ('[mqtt]\nurl = "mqtt://h:99999"\ntopics = ["a"]', "[mqtt] url: is no broker"),
+        ('[mqtt]\nurl = "mqtt://h/path"\ntopics = ["a"]', "[mqtt] url: is no broker"),
         ('[mqtt]\nurl = "mqtt://"\ntopics = ["a"]', "[mqtt] url: is no broker"),
         ('[mqtt]\nurl = "mqtt://h"\ntopics = ["a/#/b"]', "[mqtt] topics: an entry is no MQTT topic filter"),
         ('[mqtt]\nurl = "mqtt://h"\ntopics = ["a+"]', "[mqtt] topics: an entry is no MQTT topic filter"),
@@ -296,10 +298,10 @@ def test_one_resource_written_twice_is_refused(read: Load) -> None:
 
 
 def test_one_topic_of_two_resources_is_refused(read: Load) -> None:
-    """A topic names one organisation: events of an ambiguous one could reach another's calls."""
+    """A topic (whatever its case) names one organisation: an ambiguous one could reach another's calls."""
     tables = "".join(
-        f'[resources."{name}"]\nregion = "europe"\norganization = "contoso"\ntopic = "t"\n'
-        for name in (AMERICA, EUROPE.replace("1", "3"))
+        f'[resources."{name}"]\nregion = "europe"\norganization = "contoso"\ntopic = "{topic}"\n'
+        for name, topic in ((AMERICA, "/topics/t"), (EUROPE.replace("1", "3"), "/Topics/T"))
     )
     assert "topic: stands for another resource too" in refusal(read, GOOD + tables)
 

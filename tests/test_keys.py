@@ -171,3 +171,15 @@ def test_a_broken_note_counts_as_no_gateway(settings: Settings, content: bytes) 
     """Half a note leads nobody astray."""
     (settings.storage.directory / ready.FILE).write_bytes(content)
     assert ready.read(settings.storage.directory) is None
+
+
+def test_the_brokers_session_keeps_its_name_over_restarts_and_is_shared_with_nobody(tmp_path: Path) -> None:
+    """A made-up client id stays the same for one gateway and differs between two; a configured one wins."""
+    initialise(tmp_path / "one")
+    initialise(tmp_path / "other")
+    one = load(tmp_path / "one" / CONFIGURATION, {})
+    other = load(tmp_path / "other" / CONFIGURATION, {})
+    assert keys.broker_client(one) == keys.broker_client(one) != keys.broker_client(other)
+    assert len(keys.broker_client(one)) <= 23
+    environ = {"GATEWAY_MQTT__URL": "mqtt://h", "GATEWAY_MQTT__TOPICS": '["a"]', "GATEWAY_MQTT__CLIENT_ID": "mine"}
+    assert keys.broker_client(load(tmp_path / "one" / CONFIGURATION, environ)) == "mine"

@@ -13,9 +13,7 @@ from gateway.metrics import Metrics
 def exposed(metrics: Metrics) -> dict[str, float]:
     """Every sample as `name{labels}` to its value."""
     lines = metrics.render().decode().splitlines()
-    return {
-        line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")
-    }
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
 def documented() -> set[str]:
@@ -100,9 +98,7 @@ def test_two_gateways_in_one_process_do_not_share_counts() -> None:
     assert exposed(other)["gateway_notices_sent_total"] == 0
 
 
-@pytest.mark.parametrize(
-    "label", ["participant", "call", "organization", "session", "device", "name", "thread"]
-)
+@pytest.mark.parametrize("label", ["participant", "call", "organization", "session", "device", "name", "thread"])
 def test_no_label_is_about_anyone(label: str) -> None:
     """No metric is labelled by a person, a call or an organisation."""
     assert f"`{label}`" not in (gateway.metrics.__doc__ or "")

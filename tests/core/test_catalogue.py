@@ -76,9 +76,7 @@ def test_a_language_tag_finds_its_nearest_locale(requested: str, found: str) -> 
     assert catalogue.match(requested) == found
 
 
-@pytest.mark.parametrize(
-    "requested", [None, "", "-", "x", "tlh", "english", "e", "*", "de" * 4000, "\x00", "-de"]
-)
+@pytest.mark.parametrize("requested", [None, "", "-", "x", "tlh", "english", "e", "*", "de" * 4000, "\x00", "-de"])
 def test_a_tag_without_a_locale_is_told_in_english(requested: str | None) -> None:
     """Nobody stays untold because of a language: what fits nothing gets English."""
     assert catalogue.match(requested) == "en"
