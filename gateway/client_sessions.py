@@ -170,8 +170,7 @@ class Sessions:
             return await self._talk(self._session)
         finally:
             self._session = None
-            if not self._leaving:
-                socket.transport.abort()
+            socket.transport.abort()
 
     async def _open(self) -> ClientConnection:
         return await connect(

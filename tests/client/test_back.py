@@ -119,8 +119,8 @@ async def test_a_goaway_says_when_to_come_back() -> None:
         await peer.bye(4001, "reconnect")
 
     async def second(peer: Peer) -> None:
-        times.append(asyncio.get_running_loop().time())
         await peer.begin()
+        times.append(asyncio.get_running_loop().time())
         await peer.stay()
 
     async with scripted(first, second) as url, client_of(url, chance=lambda: 0.999) as client:

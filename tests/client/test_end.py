@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.client import ClientClosed
-from tests.client.apps import client_of, take
+from tests.client.apps import client_of, drop, take
 from tests.client.scripted_gateway import Peer, notice, scripted
 
 
@@ -49,6 +49,27 @@ async def test_entering_can_be_given_up() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05), client_of("ws://127.0.0.1:1/v1/ws", chance=lambda: 0.01):
             pytest.fail("entered")
+
+
+async def test_leaving_before_a_second_welcome_closes_the_connection() -> None:
+    """A connection that is still being opened is not left behind."""
+    opened, gone = asyncio.Event(), asyncio.Event()
+
+    async def first(peer: Peer) -> None:
+        await peer.begin()
+        await drop(peer)
+
+    async def second(peer: Peer) -> None:
+        await peer.hear("hello")
+        opened.set()
+        await peer.socket.wait_closed()
+        gone.set()
+
+    async with scripted(first, second) as url:
+        async with client_of(url) as client:
+            await client.join("c")
+            await asyncio.wait_for(opened.wait(), 5)
+        await asyncio.wait_for(gone.wait(), 0.5)
 
 
 async def outcome(proof: Any) -> object:
