@@ -101,7 +101,7 @@ def signing_key(settings: Settings) -> SigningKey:
         raise ConfigError(f"{path}: the private key beside {key}: {error}; put the right one there") from None
 
 
-def broker_client(settings: Settings) -> str:
+def mqtt_client_id(settings: Settings) -> str:
     """The id under which the broker keeps this gateway's session: `[mqtt] client_id`, else one made up once.
 
     Two gateways with one id would throw each other off for ever, so the made-up one is kept beside the keys and

@@ -163,7 +163,7 @@ class Retention(Section, frozen=True, kw_only=True):
 
 
 class Mqtt(Section, frozen=True, kw_only=True):
-    """A broker to take events from; `client_id` names the persistent session (`gateway.keys.broker_client`)."""
+    """A broker to take events from; `client_id` names the persistent session (`gateway.keys.mqtt_client_id`)."""
 
     url: str
     topics: Annotated[tuple[str, ...], Meta(min_length=1)]

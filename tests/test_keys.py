@@ -179,7 +179,7 @@ def test_the_brokers_session_keeps_its_name_over_restarts_and_is_shared_with_nob
     initialise(tmp_path / "other")
     one = load(tmp_path / "one" / CONFIGURATION, {})
     other = load(tmp_path / "other" / CONFIGURATION, {})
-    assert keys.broker_client(one) == keys.broker_client(one) != keys.broker_client(other)
-    assert len(keys.broker_client(one)) <= 23
+    assert keys.mqtt_client_id(one) == keys.mqtt_client_id(one) != keys.mqtt_client_id(other)
+    assert len(keys.mqtt_client_id(one)) <= 23
     environ = {"GATEWAY_MQTT__URL": "mqtt://h", "GATEWAY_MQTT__TOPICS": '["a"]', "GATEWAY_MQTT__CLIENT_ID": "mine"}
-    assert keys.broker_client(load(tmp_path / "one" / CONFIGURATION, environ)) == "mine"
+    assert keys.mqtt_client_id(load(tmp_path / "one" / CONFIGURATION, environ)) == "mine"
