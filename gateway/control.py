@@ -23,10 +23,10 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import control_events, control_http, control_routes
-from gateway.control_desk import Desk, Hub, IssueToken, Taken
+from gateway.control_desk import Desk, Hub, IssueToken, Take, Taken
 from gateway.core.errors import NotDurable, Refusal
 
-__all__ = ["ControlServer", "Desk", "Hub", "IssueToken", "Taken", "application"]
+__all__ = ["ControlServer", "Desk", "Hub", "IssueToken", "Take", "Taken", "application"]
 
 RETRY_AFTER: Final = "1"
 """Seconds after which a source may try again what storage could not take; storage retries four times a second."""

@@ -36,18 +36,25 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class Taken(Protocol):
-    """How many events were new, and how many were known already."""
+    """What became of events: how many were new, how many known; `refused` holds positions and reasons."""
 
     @property
     def accepted(self) -> int: ...
     @property
     def duplicates(self) -> int: ...
+    @property
+    def refused(self) -> Sequence[tuple[int, str]]: ...
+
+
+class Take(Protocol):
+    """The intake: returns when everything is durable, raises `NotDurable` when it cannot be."""
+
+    def __call__(self, events: Sequence[Event], refused: Sequence[Refused], /) -> Awaitable[Taken]: ...
 
 
 class Hub(Protocol):
-    """What the control API asks of the hub. Every method may raise `Refusal`, the first also `NotDurable`."""
+    """What the control API asks of the hub. Every method may raise `Refusal`."""
 
-    async def take(self, events: Sequence[Event], refused: Sequence[Refused]) -> Taken: ...
     def calls(self) -> Sequence[Mapping[str, Any]]: ...
     async def call(self, call: str, organization: str | None) -> Mapping[str, Any]: ...
     async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Mapping[str, Any]: ...
@@ -72,6 +79,7 @@ class Desk:
     """Everything the routes need. `topics` maps Event Grid topics, in lower case, to organisations."""
 
     hub: Hub
+    take: Take
     token: str
     webhook_secret: str
     topics: Mapping[str, str]

@@ -50,22 +50,28 @@ def routes(desk: Desk) -> list[Route]:
 
 
 async def _take(desk: Desk, body: bytes, headers: dict[str, str]) -> Response:
-    taken: list[Event] = []
-    refused: list[Refused] = []
-    reasons: list[dict[str, object]] = []
+    taken: list[tuple[int, Event]] = []
+    refused: list[tuple[int, Refused]] = []
     read = cloudevents.read_http(body, headers)
     understood = events.understand(read, topics=desk.topics, received_at=desk.now(), door="http")
     for index, item in enumerate(understood):
         if isinstance(item, Event):
-            taken.append(item)
+            taken.append((index, item))
         else:
-            refused.append(item)
-            reasons.append({"index": index, "reason": item.reason})
+            refused.append((index, item))
         if index % _SLICE == _SLICE - 1:
             # A batch of thousands must not delay the notices of other calls.
             await asyncio.sleep(0)
-    outcome = await desk.hub.take(taken, refused)
-    return json_response({"accepted": outcome.accepted, "duplicates": outcome.duplicates, "refused": reasons})
+    outcome = await desk.take([event for _, event in taken], [item for _, item in refused])
+    reasons = [(index, item.reason) for index, item in refused]
+    reasons += [(taken[position][0], reason) for position, reason in outcome.refused]
+    return json_response(
+        {
+            "accepted": outcome.accepted,
+            "duplicates": outcome.duplicates,
+            "refused": [{"index": index, "reason": reason} for index, reason in sorted(reasons)],
+        }
+    )
 
 
 def _validation_code(body: bytes, headers: dict[str, str]) -> str | None:

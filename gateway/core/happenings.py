@@ -127,14 +127,7 @@ class Ignored:
 
 
 Happening = (
-    CapabilityClaimed
-    | RosterGiven
-    | PresenceReported
-    | CallBegun
-    | CallOver
-    | MessageSent
-    | RecordingFound
-    | Ignored
+    CapabilityClaimed | RosterGiven | PresenceReported | CallBegun | CallOver | MessageSent | RecordingFound | Ignored
 )
 
 

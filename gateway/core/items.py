@@ -89,7 +89,7 @@ def _elements(text: str, start: int) -> Iterator[Item]:
         start = _skip(text, end + 1)
     if text[end : end + 1] == "]":
         yield from _rest(text, end + 1, "there is text after the JSON array")
-    else:
+    elif item.refusal is None:
         yield Item(text[end:], None, Malformed("the JSON array has no end"))
 
 
