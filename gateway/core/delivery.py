@@ -62,9 +62,9 @@ def owed_notices(call: Call, presence: Presence) -> list[Notice]:
         if track.episode is not None:
             continue
         ends = [each for each in call.notices.values() if each.terminal and each.fact.capability is capability]
-        if ends and owes(call, ends[-1], presence):
-            if proof_of(call, ends[-1], presence, Level.RECEIVED) is None:
-                owed.append(ends[-1])
+        last = ends[-1] if ends and owes(call, ends[-1], presence) else None
+        if last is not None and proof_of(call, last, presence, Level.RECEIVED) is None:
+            owed.append(last)
     return sorted(owed, key=lambda notice: notice.fact.revision)
 
 

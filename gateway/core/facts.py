@@ -7,6 +7,7 @@ presence id; only `PresenceOpened` carries the person, and the journal seals tha
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final, get_args
 
 import msgspec
 
@@ -64,7 +65,7 @@ class CapabilityChanged(Fact, frozen=True, kw_only=True, tag="capability"):
     revision: int
     capability: Capability
     state: State
-    episode: str | None
+    episode: str | None = None
 
 
 class NoticeIssued(Fact, frozen=True, kw_only=True, tag="notice"):
@@ -90,8 +91,8 @@ class PresenceOpened(Fact, frozen=True, kw_only=True, tag="presence.opened"):
     presence: str
     who: str
     region: str
-    participant: str | None
-    name: str | None
+    participant: str | None = None
+    name: str | None = None
     role: Role
     listed: bool
 
@@ -111,7 +112,7 @@ class SessionJoined(Fact, frozen=True, kw_only=True, tag="session.joined"):
     presence: str
     region: str
     session: str
-    device: str | None
+    device: str | None = None
 
 
 class SessionLeft(Fact, frozen=True, kw_only=True, tag="session.left"):
@@ -157,8 +158,8 @@ class LevelProved(Fact, frozen=True, kw_only=True, tag="level"):
     level: Level
     reported_at: datetime
     session: str
-    device: str | None
-    digest: str | None
+    device: str | None = None
+    digest: str | None = None
 
 
 class NoticeOverdue(Fact, frozen=True, kw_only=True, tag="overdue"):
@@ -187,3 +188,12 @@ AnyFact = (
     | LevelProved
     | NoticeOverdue
 )
+
+KINDS: Final[tuple[type[AnyFact], ...]] = get_args(AnyFact)
+BY_KIND: Final[dict[str, type[AnyFact]]] = {str(kind.__struct_config__.tag): kind for kind in KINDS}
+"""The ledger's word for a fact, and the fact."""
+
+
+def kind_of(fact: AnyFact) -> str:
+    """The ledger's word for this fact."""
+    return str(fact.__struct_config__.tag)

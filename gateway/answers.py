@@ -1,0 +1,221 @@
+"""Answers: what operators and auditors ask about calls, messages and ledgers, and what operators tell of them.
+
+Rules: counts and names leave by this door only; what is read from storage is read off the loop; a question about a
+call that several organisations know is refused until it says which. Owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from gateway.core import coverage, merging
+from gateway.core.errors import NotDurable, Refusal
+from gateway.core.residency import Residency
+from gateway.core.types import CallKey, Level, rfc3339
+from gateway.enactment import resolve
+from gateway.interpreter import Interpreter, adopt
+from gateway.live import LiveCall, capabilities
+from gateway.sweeper import Sweeper
+from storage.operations import NameCall
+
+PAUSE: Final = 0.05
+"""Seconds between two looks at a call whose coverage somebody waits for."""
+
+
+class Answers:
+    """The hub as the control API sees it."""
+
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        sweeper: Sweeper,
+        residency: Residency,
+        troubles: list[str],
+    ) -> None:
+        """`troubles` are lasting reasons for not being ready; others add to them."""
+        self._interpreter: Final = interpreter
+        self._registry: Final = interpreter.registry
+        self._ledgers: Final = interpreter.ledgers
+        self._sweeper: Final = sweeper
+        self._residency: Final = residency
+        self._troubles: Final = troubles
+        self._loop: Final = asyncio.get_running_loop()
+
+    def readiness(self) -> list[str]:
+        """Why this process is not ready; empty when it is."""
+        failing = [f"storage of region {name} cannot write: {error}" for name, error in self._ledgers.failing.items()]
+        return [*failing, *self._troubles]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The open calls."""
+        return [self._summary(live) for live in self._registry.calls.values() if not live.call.ended]
+
+    def _summary(self, live: LiveCall) -> dict[str, Any]:
+        call = live.call
+        present = [presence for presence in call.open_presences() if presence.owes]
+        return {
+            "call": call.key.call,
+            "organization": call.key.organization,
+            "revision": call.revision,
+            "open": not call.ended,
+            "capabilities": {
+                name: {**shown, "since": _written(shown["since"])} for name, shown in capabilities(call).items()
+            },
+            "present": len(present),
+            "connected": sum(1 for presence in present if presence.sessions),
+            "others": call.others,
+        }
+
+    async def call(self, call: str, organization: str | None) -> dict[str, Any]:
+        """One call's capabilities, revision, episodes and counts; raises `Refusal` 404 or 409."""
+        live = await self._find(call, organization)
+        episodes = [
+            {
+                "episode": episode.id,
+                "capability": episode.capability.value,
+                "started_at": rfc3339(episode.started_at),
+                "ended_at": _written(episode.ended_at),
+            }
+            for episode in live.call.episodes.values()
+        ]
+        return {**self._summary(live), "aliases": list(live.aliases), "episodes": episodes}
+
+    async def _find(self, call: str, organization: str | None) -> LiveCall:
+        try:
+            return self._registry.found(call, organization)
+        except Refusal as unknown:
+            if unknown.status != 404:
+                raise
+        wanted = self._registry.organizations if organization is None else (organization,)
+        for each in wanted:
+            for region in self._ledgers.regions:
+                if await self._ledgers.read(region, lambda reader, each=each: reader.has_call((each, call))):  # type: ignore[misc]
+                    await self._registry.get(CallKey(each, call))
+        return self._registry.found(call, organization)
+
+    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> dict[str, Any]:
+        """Who was told what, with every gap; waits up to `wait` seconds for it to be complete."""
+        live = await self._find(call, organization)
+        deadline = self._loop.time() + wait
+        while True:
+            covered = coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
+            left = deadline - self._loop.time()
+            if left <= 0 or not any(each.gaps for each in covered):
+                return coverage.report(live.call, level, covered)
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            live.waiters.append(waiter)
+            await asyncio.wait([waiter], timeout=left)
+            await asyncio.sleep(min(PAUSE, max(deadline - self._loop.time(), 0)))
+
+    async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
+        """These are all the names the call goes by; a call that opened under one of them becomes part of it."""
+        key = await self._naming(call, organization)
+        self._registry.check_names(key, aliases)
+        live = await self._registry.get(key)
+        self._registry.check_names(key, aliases)
+        self._registry.name(live, aliases)
+        step = self._interpreter.step(live)
+        step.open()
+        durable = [self._loop.create_future(), self._loop.create_future()]
+        for alias in aliases:
+            for other in (CallKey(key.organization, alias), CallKey("", alias)):
+                opened = self._registry.calls.get(other)
+                if opened is None or opened is live:
+                    continue
+                if other.organization:
+                    merging.merge(step, opened.call)
+                    self._move(live, opened)
+                else:
+                    adopt(step, opened)
+        self._interpreter.perform(live, step, then=lambda: resolve(durable[0]))
+        home = live.ink.home or self._interpreter.homes[key.organization]
+        self._ledgers.submit(home, [NameCall(key, aliases)], lambda _: resolve(durable[1]))
+        await self._until(durable)
+
+    async def _until(self, durable: Sequence[asyncio.Future[None]]) -> None:
+        pending = set(durable)
+        for _ in range(100):
+            _, pending = await asyncio.wait(pending, timeout=0.1)
+            if not pending:
+                return
+            if self._ledgers.failing:
+                break
+        raise NotDurable("storage cannot write now")
+
+    async def _naming(self, call: str, organization: str | None) -> CallKey:
+        try:
+            return (await self._find(call, organization)).key
+        except Refusal as unknown:
+            if unknown.status != 404:
+                raise
+        if organization is None and len(self._registry.organizations) == 1:
+            organization = self._registry.organizations[0]
+        if organization is None or organization not in self._registry.organizations:
+            raise Refusal("unknown_call", "no such call: say ?organization= to begin it", status=404)
+        return self._registry.key(organization, call)
+
+    def _move(self, live: LiveCall, source: LiveCall) -> None:
+        """Everyone who listens to `source` listens to `live` from now on, by the name they know."""
+        for region in source.ink.regions:
+            live.ink.regions.setdefault(region)
+        live.ink.salts.update(source.ink.salts)
+        for session in list(source.audience):
+            name = session.joined.pop(source.key, source.key.call)
+            session.joined.setdefault(live.key, name)
+            live.audience.setdefault(session, name)
+        source.audience.clear()
+        for notice in source.call.notices:
+            self._registry.notices[notice] = live
+        self._registry.calls.pop(source.key, None)
+
+    async def stored_message(self, participant: str) -> dict[str, Any] | None:
+        """The participant's last message, None where there is none or it has expired."""
+        place = self._residency.place(participant)
+        stored = await self._ledgers.read(place.region, lambda reader: reader.message(participant))
+        if stored is None or stored.expires_at <= self._interpreter.now():
+            return None
+        return {
+            "participant": participant,
+            "region": place.region,
+            "thread": stored.thread,
+            "message": stored.message,
+            "version": stored.version,
+            "sent_at": rfc3339(stored.sent_at),
+            "content": stored.content,
+            "expires_at": rfc3339(stored.expires_at),
+        }
+
+    async def sweep(self, now: datetime | None) -> dict[str, Any]:
+        """Delete what has expired by `now`."""
+        return await self._sweeper.sweep(now)
+
+    async def certificates(self) -> list[dict[str, Any]]:
+        """What was deleted, when and why, from every region."""
+        return [
+            {"region": region, **certificate}
+            for region in self._ledgers.regions
+            for certificate in await self._ledgers.read(region, lambda reader: reader.certificates())
+        ]
+
+    async def entries(self, region: str, start: int, limit: int) -> list[bytes]:
+        """The leaves of a region's ledger from number `start` on."""
+        if region not in self._ledgers.regions:
+            raise Refusal("unknown_region", "this region is not served here", status=404)
+        return list(await self._ledgers.read(region, lambda reader: reader.entries(start, limit)))
+
+
+def _behind(live: LiveCall) -> set[str]:
+    """Presences whose sessions all read too slowly."""
+    slow: dict[str, bool] = {}
+    for session in live.audience:
+        presence = live.call.present(session.participant)
+        if presence is not None:
+            slow[presence.id] = slow.get(presence.id, True) and session.behind
+    return {presence for presence, behind in slow.items() if behind}
+
+
+def _written(moment: object) -> str | None:
+    return rfc3339(moment) if isinstance(moment, datetime) else None

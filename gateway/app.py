@@ -1,0 +1,212 @@
+"""The application: the house with its doors open, from the first look at the ledger to the last drain.
+
+Rules: nothing is announced as ready before every open call is back; on SIGTERM clients are sent away first, then
+what they caused is written, then the regions are given back; signals and tasks are born here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gateway import keys, ready
+from gateway.answers import Answers
+from gateway.config import ConfigError
+from gateway.control import ControlServer, application
+from gateway.control_desk import Desk
+from gateway.core.tokens import Verifier, mint
+from gateway.core.types import Role
+from gateway.edge import Edge
+from gateway.house import House, build, random_id, wall_clock
+from gateway.limits import Limits
+from gateway.listener import Listener, listen
+from gateway.log import logger
+from gateway.mqtt import Broker, MqttSource
+from gateway.settings import Settings
+
+TICK: Final = 0.1
+"""Seconds between two looks at what is due in calls."""
+TIDY: Final = 600
+"""Ticks between two tidyings of calls in memory."""
+GRACE: Final = 1.0
+"""Seconds that clients have between `goaway` and `bye` in a drain."""
+REFRESH_KEYS: Final = 300.0
+"""Seconds between two looks at `jwks_url`."""
+
+_LOG: Final = logger("app")
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. Raises `ConfigError`, `RegionRefused` or `OSError` when it cannot start."""
+    os.umask(0o077)
+    _raise_file_limit()
+    stopping = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stopping.set)
+    settings.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    verifier = await _verifier(settings)
+    house = build(settings)
+    try:
+        await house.recover()
+        await _run(house, verifier, stopping)
+    finally:
+        await asyncio.to_thread(house.ledgers.close)
+
+
+@asynccontextmanager
+async def offline(settings: Settings) -> AsyncIterator[Answers]:
+    """The house without doors, for commands that run while no gateway does; it holds the regions' locks."""
+    os.umask(0o077)
+    house = build(settings)
+    try:
+        await house.recover()
+        yield house.answers
+    finally:
+        await asyncio.to_thread(house.ledgers.close)
+
+
+async def _verifier(settings: Settings) -> Verifier:
+    believed = await asyncio.to_thread(keys.client_keys, settings)
+    return Verifier(believed, issuer=settings.clients.issuer, audience=settings.clients.audience)
+
+
+async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> None:
+    settings = house.settings
+    edge = Edge(
+        house.hub,
+        house.residency,
+        verifier.verify,
+        now=wall_clock,
+        new_id=random_id,
+        metrics=house.metrics,
+        limits=_limits(settings),
+    )
+    listener = await listen(edge, str(settings.listen.address), settings.listen.origins)
+    try:
+        control = ControlServer(application(_desk(house)), *settings.control.address)
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(control.serve(), name="control")
+            background = [tasks.create_task(work, name=name) for name, work in _background(house, verifier).items()]
+            _announce(settings, listener, control)
+            await stopping.wait()
+            _LOG.info("draining", sessions=len(edge))
+            house.troubles.append("draining")
+            ready.remove(settings.storage.directory)
+            await edge.drain(GRACE)
+            control.stop()
+            for task in background:
+                task.cancel()
+            await serving
+    finally:
+        ready.remove(settings.storage.directory)
+        await listener.close()
+    _LOG.info("stopped")
+
+
+def _announce(settings: Settings, listener: Listener, control: ControlServer) -> None:
+    host, port = control.address
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    line = ready.write(
+        settings.storage.directory,
+        websocket=f"ws://{listener.address}/v1/ws",
+        control=f"http://{shown}",
+    )
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, Any, None]]:
+    settings = house.settings
+    works: dict[str, Coroutine[Any, Any, None]] = {
+        "time": _keep_time(house),
+        "sweeper": house.sweeper.run(settings.retention.sweep_interval),
+    }
+    if settings.mqtt is not None:
+        source = MqttSource(
+            Broker.parse(settings.mqtt.url),
+            settings.mqtt.topics,
+            client_id=keys.broker_client(settings),
+            take=house.intake.take,
+            topics=_topics(settings),
+            now=wall_clock,
+        )
+        works["mqtt"] = source.run()
+    if settings.clients.jwks_url is not None:
+        works["keys"] = _refresh_keys(settings, verifier)
+    return works
+
+
+async def _keep_time(house: House) -> None:
+    ticks = 0
+    while True:
+        await asyncio.sleep(TICK)
+        house.interpreter.tick()
+        ticks += 1
+        if ticks % TIDY == 0:
+            house.interpreter.tidy()
+
+
+async def _refresh_keys(settings: Settings, verifier: Verifier) -> None:
+    """Follow the issuer's key rotation; while its address cannot be read, the keys at hand stay believed."""
+    while True:
+        await asyncio.sleep(REFRESH_KEYS)
+        try:
+            verifier.replace_keys(await asyncio.to_thread(keys.client_keys, settings))
+        except (ConfigError, OSError) as error:
+            _LOG.warning("keys not refreshed", reason=type(error).__name__)
+
+
+def _limits(settings: Settings) -> Limits:
+    ping = max(1, round(settings.listen.ping_seconds))
+    return Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=settings.listen.max_sessions)
+
+
+def _topics(settings: Settings) -> dict[str, str]:
+    return {each.topic.lower(): each.organization for each in settings.resources.values() if each.topic}
+
+
+def _desk(house: House) -> Desk:
+    settings = house.settings
+
+    def issue_token(
+        *, participant: str, calls: tuple[str, ...], lifetime: timedelta, role: Role, name: str | None
+    ) -> tuple[str, datetime]:
+        house.residency.place(participant)
+        now = wall_clock()
+        token = mint(
+            keys.signing_key(settings),
+            issuer=settings.clients.issuer,
+            audience=settings.clients.audience,
+            participant=participant,
+            calls=calls,
+            now=now,
+            expires_at=now + lifetime,
+            role=role,
+            name=name,
+        )
+        return token, now + lifetime
+
+    return Desk(
+        hub=house.answers,
+        take=house.intake.take,
+        token=keys.control_token(settings),
+        webhook_secret=keys.webhook_secret(settings),
+        topics=_topics(settings),
+        now=wall_clock,
+        issue_token=issue_token,
+        metrics=house.metrics,
+    )
+
+
+def _raise_file_limit() -> None:
+    """As many sockets as the system allows this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

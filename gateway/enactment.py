@@ -1,0 +1,229 @@
+"""Enactment: what an event does to the calls it concerns, to who is in them, and to last messages.
+
+Rules: a person's event counts in the organisation of the person's ACS resource, and is refused where the event names
+another; whatever an event does is returned as outcomes that resolve when it is durable. Owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.core import attendance, observing
+from gateway.core.fusion import Claim
+from gateway.core.happenings import (
+    CallBegun,
+    CallOver,
+    CallReference,
+    CapabilityClaimed,
+    Happening,
+    Ignored,
+    MessageSent,
+    PresenceReported,
+    RecordingFound,
+    RosterGiven,
+)
+from gateway.core.residency import Placement, Residency, Unserved
+from gateway.core.step import Step
+from gateway.core.types import Capability, Person, rfc3339
+from gateway.interpreter import Interpreter, digests
+from gateway.live import LiveCall
+from gateway.messages import Messages
+from storage.entry import canonical
+from storage.operations import Append
+
+Outcome = asyncio.Future[None]
+"""Resolves when something is durable."""
+
+
+class Enactment:
+    """Does what events mean."""
+
+    def __init__(self, interpreter: Interpreter, messages: Messages, residency: Residency, region: str) -> None:
+        """`region` keeps what belongs to no call: refusals and late evidence, without any content."""
+        self._interpreter: Final = interpreter
+        self._registry: Final = interpreter.registry
+        self._ledgers: Final = interpreter.ledgers
+        self._messages: Final = messages
+        self._residency: Final = residency
+        self._region: Final = region
+        self._loop: Final = asyncio.get_running_loop()
+
+    def refuse(self, door: str, reason: str, digest: bytes | None = None) -> Outcome:
+        """Record that something was refused at a door: why, and nothing of what it held."""
+        entry: dict[str, object] = {"kind": "refused", "door": door, "reason": reason}
+        entry["at"] = rfc3339(self._interpreter.now())
+        if digest is not None:
+            entry["digest"] = digest.hex()
+        outcome: Outcome = self._loop.create_future()
+        self._ledgers.submit(self._region, [Append(canonical(entry), None)], lambda _: resolve(outcome))
+        return outcome
+
+    async def apply(self, happening: Happening) -> list[Outcome]:
+        """Do what the event means; returned is what must be durable. Raises `Unserved`."""
+        match happening:
+            case MessageSent():
+                return [self._keep(happening)]
+            case RosterGiven():
+                return await self._roster(happening)
+            case PresenceReported():
+                place = self._placed(happening.person, happening.organization)
+                return await self._in_calls(
+                    [place.organization],
+                    happening.reference,
+                    lambda step, _: attendance.report(
+                        step,
+                        happening.person,
+                        present=happening.present,
+                        occurred_at=happening.occurred_at,
+                        region_of=self._region_of,
+                    ),
+                )
+            case CapabilityClaimed():
+                return await self._claim(happening)
+            case CallBegun():
+                return await self._in_claimants(happening.organization, happening.reference, _begin(happening))
+            case CallOver():
+                return await self._in_claimants(
+                    happening.organization,
+                    happening.reference,
+                    lambda step, _: observing.end(step, "ended", happening.occurred_at, digests),
+                )
+            case RecordingFound():
+                return [self._note_recording(happening)]
+            case Ignored():
+                return []
+
+    def _placed(self, person: Person, organization: str | None) -> Placement:
+        place = self._residency.place(person.participant)
+        if organization is not None and place.organization != organization:
+            raise Unserved("the participant belongs to another organisation")
+        return place
+
+    def _region_of(self, participant: str) -> str:
+        return self._residency.place(participant).region
+
+    def _keep(self, sent: MessageSent) -> Outcome:
+        outcome: Outcome = self._loop.create_future()
+        region = self._region_of(sent.participant)
+        self._messages.keep(region, sent.participant, sent, lambda _: resolve(outcome))
+        return outcome
+
+    async def _roster(self, given: RosterGiven) -> list[Outcome]:
+        people: dict[str, list[Person]] = {}
+        outcomes: list[Outcome] = []
+        for person in given.people:
+            try:
+                place = self._placed(person, given.organization)
+            except Unserved as unserved:
+                outcomes.append(self.refuse("roster", unserved.code))
+            else:
+                people.setdefault(place.organization, []).append(person)
+        organizations = {*self._registry.claimants(given.organization, given.reference), *people}
+        for organization in sorted(organizations - {""} if people else organizations):
+            roster = attendance.Roster(
+                given.connection,
+                given.sequence,
+                people.get(organization, []),
+                given.others,
+                given.occurred_at,
+            )
+            outcomes += await self._in_calls(
+                [organization],
+                given.reference,
+                lambda step, _, roster=roster: attendance.list_people(step, roster, self._region_of),  # type: ignore[misc]
+            )
+        return outcomes
+
+    async def _claim(self, claimed: CapabilityClaimed) -> list[Outcome]:
+        reporter, organization = claimed.reported_by, claimed.organization
+        if reporter is not None:
+            organization = self._placed(Person(reporter), organization).organization
+
+        def observe(step: Step, _: LiveCall) -> None:
+            call = step.call
+            source = claimed.source
+            if reporter is not None:
+                known = call.latest.get(reporter)
+                source = known.who if known else call.observers.setdefault(reporter, step.new_id("o"))
+            claim = Claim(
+                source,
+                claimed.state,
+                authority=claimed.authority,
+                occurred_at=claimed.occurred_at,
+                limited=reporter is not None,
+                failed=claimed.failed,
+                cause=claimed.cause,
+            )
+            observing.observe(step, claimed.capability, claim, digests)
+
+        return await self._in_claimants(organization, claimed.reference, observe)
+
+    async def _in_claimants(
+        self, organization: str | None, reference: CallReference, act: Callable[[Step, LiveCall], object]
+    ) -> list[Outcome]:
+        return await self._in_calls(self._registry.claimants(organization, reference), reference, act)
+
+    async def _in_calls(
+        self,
+        organizations: Sequence[str],
+        reference: CallReference,
+        act: Callable[[Step, LiveCall], object],
+    ) -> list[Outcome]:
+        """Do `act` in the call that each of these organisations knows by this reference."""
+        outcomes: list[Outcome] = []
+        for organization in organizations:
+            if organization not in self._interpreter.homes:
+                raise Unserved("the organisation has no resource here")
+            live = await self._registry.get(self._registry.referred(organization, reference))
+            step = self._interpreter.step(live)
+            act(step, live)
+            outcome: Outcome = self._loop.create_future()
+            outcomes.append(outcome)
+            self._interpreter.perform(live, step, then=lambda outcome=outcome: resolve(outcome))  # type: ignore[misc]
+        return outcomes
+
+    def _note_recording(self, found: RecordingFound) -> Outcome:
+        """A recording turned up afterwards: the ledger says whether any episode told of one."""
+        announced = False
+        for organization in self._registry.claimants(found.organization, found.reference):
+            live = self._registry.calls.get(self._registry.referred(organization, found.reference))
+            if live is not None:
+                announced = announced or _told(live, found.started_at, found.started_at + found.duration)
+        entry = {
+            "kind": "recording.found",
+            "started_at": rfc3339(found.started_at),
+            "duration_ms": found.duration // timedelta(milliseconds=1),
+            "announced": announced,
+            "at": rfc3339(self._interpreter.now()),
+        }
+        outcome: Outcome = self._loop.create_future()
+        self._ledgers.submit(self._region, [Append(canonical(entry), None)], lambda _: resolve(outcome))
+        return outcome
+
+
+def _begin(begun: CallBegun) -> Callable[[Step, LiveCall], None]:
+    def begin(step: Step, _: LiveCall) -> None:
+        ended_at = step.call.ended_at
+        if ended_at is None or begun.occurred_at > ended_at:
+            step.open()
+
+    return begin
+
+
+def _told(live: LiveCall, started_at: datetime, ended_at: datetime) -> bool:
+    """Whether a recording episode of the call overlaps that time."""
+    return any(
+        episode.capability is Capability.RECORDING
+        and episode.started_at <= ended_at
+        and (episode.ended_at is None or episode.ended_at >= started_at)
+        for episode in live.call.episodes.values()
+    )
+
+
+def resolve(outcome: Outcome) -> None:
+    """Say that it is durable; nobody may be waiting any more."""
+    if not outcome.done():
+        outcome.set_result(None)

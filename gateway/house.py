@@ -1,0 +1,123 @@
+"""The house: every room of the gateway built from the settings, with the clock and chance that they are given.
+
+Rules: parts are made here and nowhere else; what a room needs is handed to it; storage is opened before anything
+that uses it, and closed after.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.answers import Answers
+from gateway.core.call import Policy
+from gateway.core.residency import Placement, Residency
+from gateway.core.types import milliseconds
+from gateway.enactment import Enactment
+from gateway.hub import Hub
+from gateway.intake import Intake
+from gateway.interpreter import Interpreter
+from gateway.ledgers import Ledgers
+from gateway.log import logger
+from gateway.messages import Messages
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.sweeper import Sweeper
+
+_LOG: Final = logger("house")
+
+
+def wall_clock() -> datetime:
+    """Now, in UTC, in the ledger's precision: what is decided live is decided the same after a restart."""
+    return milliseconds(datetime.now(UTC))
+
+
+def random_id(prefix: str) -> str:
+    """A new id: the prefix and 128 random bits."""
+    return f"{prefix}_{base64.b32encode(secrets.token_bytes(16)).decode().rstrip('=').lower()}"
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The parts that doors are put in front of. `troubles` are lasting reasons for not being ready."""
+
+    settings: Settings
+    residency: Residency
+    ledgers: Ledgers
+    metrics: Metrics
+    interpreter: Interpreter
+    hub: Hub
+    intake: Intake
+    sweeper: Sweeper
+    answers: Answers
+    troubles: list[str]
+
+    async def recover(self) -> None:
+        """Bring back every call that was on when the process before this one ended."""
+        for key in await self.ledgers.open_calls():
+            await self.interpreter.registry.get(key)
+
+    def observe(self) -> None:
+        """Bring the gauges up to date that nothing else keeps."""
+        for region, waiting in self.ledgers.queue().items():
+            self.metrics.writer_queue(region, waiting)
+        self.metrics.gaps_open(self.interpreter.gaps_open())
+
+
+def residency_of(settings: Settings) -> Residency:
+    """Which regions are served, and whose data belongs where."""
+    resources = {resource: Placement(each.region, each.organization) for resource, each in settings.resources.items()}
+    return Residency(resources, frozenset(settings.regions))
+
+
+def homes_of(settings: Settings) -> dict[str, str]:
+    """Each organisation's home region, the first by name among its own; under "" that of unclaimed calls."""
+    homes = {"": min(settings.regions)}
+    for resource in sorted(settings.resources.values(), key=lambda each: each.region):
+        homes.setdefault(resource.organization, resource.region)
+    return homes
+
+
+def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House:
+    """Open every region and build what stands on them. Raises `storage.errors.RegionRefused`."""
+    troubles: list[str] = []
+    metrics = Metrics()
+    residency, homes = residency_of(settings), homes_of(settings)
+
+    def broken(trouble: str) -> None:
+        _LOG.error("broken", reason=trouble)
+        troubles.append(trouble)
+
+    def changed() -> None:
+        for region in ledgers.regions:
+            metrics.storage_failing(region, region in ledgers.failing)
+        _LOG.warning("storage changed", failing=sorted(ledgers.failing))
+        interpreter.flush()
+
+    ledgers = Ledgers(changed, broken)
+    policy = Policy(
+        require=settings.notices.require,
+        deadline=settings.notices.deadline,
+        absence=settings.calls.disconnect,
+        participants_observe=settings.calls.participant_observations,
+    )
+    interpreter = Interpreter(ledgers, metrics, policy, homes, now, random_id, secrets.token_bytes, broken)
+    messages = Messages(ledgers, settings.retention.default, now)
+    enactment = Enactment(interpreter, messages, residency, homes[""])
+    intake = Intake(interpreter, enactment, homes[""])
+    sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))
+    answers = Answers(interpreter, sweeper, residency, troubles)
+    hub = Hub(interpreter, messages, enactment)
+    try:
+        for name in sorted(settings.regions):
+            directories = settings.storage.directory / name, settings.storage.key_directory / name
+            ledgers.open(name, *directories)
+            metrics.storage_failing(name, False)
+    except BaseException:
+        ledgers.close()
+        raise
+    return House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles)

@@ -1,0 +1,226 @@
+"""The hub: what sessions ask for, brought to the calls it concerns.
+
+Rules: receipts come only from commits; a request that cannot be granted is answered and changes nothing; nothing
+here decides anything about calls. Owned by the loop; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from gateway.core import attendance, delivery, facts, observing, wire
+from gateway.core.call import Notice
+from gateway.core.errors import Refusal
+from gateway.core.fusion import Claim
+from gateway.core.presence import Presence
+from gateway.core.session import Phase, Session
+from gateway.core.step import Step
+from gateway.core.types import Level, Role
+from gateway.enactment import Enactment
+from gateway.interpreter import Interpreter, digests, joining
+from gateway.live import LiveCall
+from gateway.messages import Messages
+
+MOST_CALLS: Final = 1000
+"""Calls one session may have joined at a time."""
+MOST_WAITING: Final = 100_000
+"""Submissions a region may have waiting before acks are put off (their clients send them again)."""
+
+NOT_YOURS: Final = Refusal("not_your_call", "the token does not cover this call", status=403)
+UNKNOWN_NOTICE: Final = Refusal("unknown_notice", "no such notice is owed by this participant", status=404)
+WRONG_DIGEST: Final = Refusal("wrong_digest", "the digest is not that of the notice's text")
+NO_LEVEL: Final = Refusal("wrong_level", "this level is not for clients to claim")
+PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", status=503, temporary=True)
+
+
+class Hub:
+    """The way in for sessions."""
+
+    def __init__(self, interpreter: Interpreter, messages: Messages, enactment: Enactment) -> None:
+        self._interpreter: Final = interpreter
+        self._messages: Final = messages
+        self._enactment: Final = enactment
+        self._registry: Final = interpreter.registry
+        self._ledgers: Final = interpreter.ledgers
+        self._metrics: Final = interpreter.metrics
+        self._fanout: Final = interpreter.fanout
+        self._entering: Final[dict[Session, list[Callable[[], None]]]] = {}
+        self._loop: Final = asyncio.get_running_loop()
+
+    def join(self, session: Session, frame: wire.Join) -> None:
+        """The session takes part in a call: presence first, then the whole state."""
+        if not session.may(frame.call):
+            refuse(session, NOT_YOURS, frame.id)
+        elif len(session.joined) >= MOST_CALLS:
+            refuse(session, Refusal("too_many_calls", "too many calls joined"), frame.id)
+        else:
+            self._enter(session, frame.call, lambda live, step: None, frame.id)
+
+    def _enter(self, session: Session, name: str, also: Callable[[LiveCall, Step], None], join_id: str | None) -> None:
+        def enter(live: LiveCall) -> None:
+            if session.phase is Phase.OPEN:
+                step = self._interpreter.step(live)
+                attendance.join(step, joining(session))
+                session.joined[live.key] = name
+                also(live, step)
+                self._interpreter.perform(live, step, reply=lambda: self._fanout.show(live, session, join_id))
+            for act in self._entering.pop(session, ()):
+                act()
+
+        key = self._registry.key(session.organization, name)
+        if key not in self._registry.calls:
+            self._entering.setdefault(session, [])
+        self._registry.with_call(key, enter)
+
+    def leave(self, session: Session, frame: wire.Leave) -> None:
+        """The session leaves a call and stays connected."""
+        key = self._registry.key(session.organization, frame.call)
+        live = self._registry.calls.get(key)
+        if session.joined.pop(key, None) is None or live is None:
+            session.send(wire.left(id=frame.id))
+            return
+        live.audience.pop(session, None)
+        step = self._interpreter.step(live)
+        attendance.lose(step, session.id, session.participant, "left")
+        self._interpreter.perform(live, step, reply=lambda: void(session.send(wire.left(id=frame.id))))
+
+    def turned_away(self, reason: str) -> None:
+        """Somebody whose data may not be here said hello: recorded without saying who."""
+        self._enactment.refuse("hello", reason)
+
+    def lost(self, session: Session, reason: str) -> None:
+        """The session is gone from all its calls: `left`, `disconnected` or `slow`."""
+        for key in session.joined:
+            live = self._registry.calls.get(key)
+            if live is None:
+                continue
+            live.audience.pop(session, None)
+            step = self._interpreter.step(live)
+            attendance.lose(step, session.id, session.participant, reason)
+            self._interpreter.perform(live, step)
+        session.joined.clear()
+
+    def refresh_state(self, session: Session) -> None:
+        """The session has caught up: one fresh state per call makes good whatever was dropped."""
+        for key in session.joined:
+            live = self._registry.calls.get(key)
+            if live is not None:
+                self._fanout.post(live, None, (), lambda live=live: self._fanout.show(live, session, None))  # type: ignore[misc]
+
+    def acknowledge(self, session: Session, frame: wire.Ack) -> None:
+        """The client proves a level; the receipt follows from the commit."""
+        live = self._registry.notices.get(frame.notice)
+        if live is None and session in self._entering and len(self._entering[session]) < MOST_CALLS:
+            self._entering[session].append(lambda: self.acknowledge(session, frame))
+            return None
+        notice = None if live is None else live.call.notices[frame.notice]
+        presence = None if live is None or notice is None else _owing(live, notice, session)
+        if live is None or notice is None or presence is None:
+            return refuse(session, UNKNOWN_NOTICE)
+        if frame.level is Level.SENT:
+            return refuse(session, NO_LEVEL)
+        if not _digest_fits(notice, frame):
+            return refuse(session, WRONG_DIGEST)
+        region = self._ledgers.regions[presence.region]
+        if region.pending > MOST_WAITING:
+            return refuse(session, PUT_OFF)
+        self._prove(session, live, notice, presence, frame)
+        return None
+
+    def _prove(self, session: Session, live: LiveCall, notice: Notice, presence: Presence, frame: wire.Ack) -> None:
+        step = self._interpreter.step(live)
+        proved = facts.LevelProved(
+            call=live.key,
+            at=step.now,
+            presence=presence.id,
+            region=presence.region,
+            notice=notice.id,
+            level=frame.level,
+            reported_at=frame.at,
+            session=session.id,
+            device=session.device,
+            digest=frame.digest,
+        )
+        proof = delivery.prove(step, notice, presence, proved)
+        if proof.entry is not None:
+            session.send(wire.receipt(notice=notice.id, level=frame.level, entry=proof.entry, at=proof.at))
+            return
+        waiting = live.receipts.setdefault((notice.id, presence.who, frame.level), [])
+        waiting.append(session)
+        if not step.effects:
+            return
+        began = self._loop.time()
+
+        def give() -> None:
+            self._metrics.ack_to_durable(self._loop.time() - began)
+            payload = wire.receipt(notice=notice.id, level=frame.level, entry=proof.entry or 0, at=proof.at)
+            for each in live.receipts.pop((notice.id, presence.who, frame.level), ()):
+                if each.send(payload):
+                    self._metrics.receipt(frame.level)
+
+        self._interpreter.perform(live, step, then=give)
+
+    def observed(self, session: Session, frame: wire.Observed) -> None:
+        """The client's SDK reports a state: one claim among others. Who reports on a call is in it."""
+        if not session.may(frame.call):
+            return refuse(session, NOT_YOURS)
+        limited = session.role is Role.PARTICIPANT
+        if limited and not self._registry.policy.participants_observe:
+            return refuse(session, Refusal("observations_off", "participants' observations are not counted here"))
+
+        def claim(live: LiveCall, step: Step) -> None:
+            presence = live.call.present(session.participant)
+            if presence is not None:
+                said = Claim(presence.who, frame.state, authority=False, occurred_at=step.now, limited=limited)
+                observing.observe(step, frame.capability, said, digests)
+
+        key = self._registry.key(session.organization, frame.call)
+        live = self._registry.calls.get(key)
+        if live is None or key not in session.joined or live.call.present(session.participant) is None:
+            self._enter(session, frame.call, claim, None)
+            return None
+        step = self._interpreter.step(live)
+        claim(live, step)
+        self._interpreter.perform(live, step)
+        return None
+
+    def message(self, session: Session, frame: wire.Message) -> None:
+        """The client's message: kept as the participant's last, if it is."""
+
+        def stored(expires_at: datetime | None) -> None:
+            session.send(wire.stored(id=frame.id, expires_at=expires_at))
+
+        if self._ledgers.regions[session.region].pending > MOST_WAITING or session.region in self._ledgers.failing:
+            return refuse(session, PUT_OFF, frame.id)
+        self._messages.keep(session.region, session.participant, frame, stored)
+        return None
+
+
+def refuse(session: Session, refusal: Refusal, answered: str | None = None) -> None:
+    """Answer with an `error`; nothing is recorded and the connection stays."""
+    session.send(wire.error(code=refusal.code, message=refusal.detail, temporary=refusal.temporary, id=answered))
+
+
+def void(_: object) -> None:
+    """Drop a result nobody needs."""
+
+
+def _owing(live: LiveCall, notice: Notice, session: Session) -> Presence | None:
+    """The presence by which this session's participant may speak about the notice."""
+    names = (live.key.call, *live.aliases)
+    if live.key.organization != session.organization or not any(session.may(name) for name in names):
+        return None
+    presence = live.call.latest.get(session.participant)
+    if presence is None or not presence.owes:
+        return None
+    owed = presence.id in notice.sent or delivery.owes(live.call, notice, presence)
+    return presence if owed else None
+
+
+def _digest_fits(notice: Notice, frame: wire.Ack) -> bool:
+    if frame.digest is None:
+        return frame.level not in {Level.DISPLAYED, Level.ACKNOWLEDGED}
+    return frame.digest in notice.fact.digests.values()

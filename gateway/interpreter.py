@@ -1,0 +1,237 @@
+"""The interpreter: performs what the core decides about calls.
+
+Rules: all facts of a step share one commit, then everything is sent; if the commit fails the notices go out all the
+same and the facts wait until they can be written. Owned by the loop; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from gateway.core import attendance, catalogue, delivery, facts, observing
+from gateway.core.call import Policy
+from gateway.core.effects import Effect, Record
+from gateway.core.fusion import Claim
+from gateway.core.presence import Presence
+from gateway.core.session import Session
+from gateway.core.step import NewId, Step
+from gateway.core.types import CallKey, Capability, Change
+from gateway.journal import Entropy, Scribe, Written
+from gateway.ledgers import Commit, Ledgers
+from gateway.live import Fanout, LiveCall, Reply
+from gateway.metrics import Metrics
+from gateway.registry import Registry
+
+
+def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:
+    """The digest of a notice in every locale."""
+    return {
+        locale: catalogue.digest(notice, capability, change, catalogue.text(capability, change, locale))
+        for locale in catalogue.LOCALES
+    }
+
+
+class Interpreter:
+    """Performs steps: writes what they record, sends what they announce, and wakes calls when time has passed."""
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        metrics: Metrics,
+        policy: Policy,
+        homes: dict[str, str],
+        now: Callable[[], datetime],
+        new_id: NewId,
+        entropy: Entropy,
+        broken: Callable[[str], None],
+    ) -> None:
+        """`homes` gives each organisation's home region, and the region for calls that nobody claims (under "")."""
+        self.ledgers: Final = ledgers
+        self.metrics: Final = metrics
+        self.now: Final = now
+        self.new_id: Final = new_id
+        self.homes: Final = homes
+        self._scribe: Final = Scribe(entropy)
+        self._alarms: list[tuple[datetime, CallKey]] = []
+        organizations = [each for each in homes if each]
+        self.registry: Final = Registry(ledgers, policy, organizations, now, self._ready, broken)
+        self.fanout: Final = Fanout(ledgers, metrics, now, self._note_sent)
+
+    # Steps
+
+    def step(self, live: LiveCall) -> Step:
+        """Begin to decide about a call."""
+        live.touched_at = self.now()
+        return Step(live.call, live.touched_at, self.new_id)
+
+    def perform(
+        self,
+        live: LiveCall,
+        step: Step,
+        *,
+        reply: Reply | None = None,
+        then: Callable[[], None] | None = None,
+    ) -> Commit | None:
+        """Do what the step asks for. `reply` is sent in turn, `then` runs once everything is durable."""
+        recorded = [effect.fact for effect in step.effects if isinstance(effect, Record)]
+        if any(isinstance(fact, facts.CallOpened) for fact in recorded):
+            recorded += self._welcome_back(live, step)
+        commit = self._write(live, recorded, then) if recorded else None
+        if commit is None and then is not None:
+            then()
+        sends: list[Effect] = [effect for effect in step.effects if not isinstance(effect, Record)]
+        if sends or reply is not None:
+            self.fanout.post(live, commit, sends, reply)
+        self._set_alarm(live)
+        live.changed()
+        return commit
+
+    def _welcome_back(self, live: LiveCall, step: Step) -> list[facts.AnyFact]:
+        """Sessions that stayed when the call ended are in it again now that it is back."""
+        before = len(step.effects)
+        for session in live.audience:
+            attendance.join(step, joining(session))
+        return [effect.fact for effect in step.effects[before:] if isinstance(effect, Record)]
+
+    def _write(self, live: LiveCall, recorded: Sequence[facts.AnyFact], then: Callable[[], None] | None) -> Commit:
+        ink = live.ink
+        batches: dict[str, list[Written]] = {}
+        home = ink.home or self.homes[live.key.organization]
+        ink.regions.setdefault(home)
+        for fact in recorded:
+            if isinstance(fact, facts.NoticeIssued):
+                self.registry.notices[fact.notice] = live
+                self.metrics.notice_issued(fact.capability, fact.change)
+            if isinstance(fact, facts.NoticeOverdue):
+                self.metrics.overdue(len(fact.presences))
+            if isinstance(fact, facts.PresenceOpened) and fact.region not in ink.regions:
+                batches[fact.region] = self._scribe.enter(ink, fact.region, self._known(live, recorded))
+        for region, written in self._scribe.write(ink, recorded).items():
+            batches.setdefault(region, []).extend(written)
+
+        def durable(commit: Commit) -> None:
+            for fact, entry in commit.confirmed:
+                live.call.confirm(fact, entry)
+            if then is not None:
+                then()
+            live.changed()
+            self.fanout.flush(live)
+
+        return self.ledgers.write(batches, durable)
+
+    def _known(self, live: LiveCall, recorded: Sequence[facts.AnyFact]) -> list[facts.AnyFact]:
+        """What a region that comes into the call must hold beforehand, beyond what it is about to be told."""
+        told: list[facts.AnyFact] = []
+        if not any(isinstance(fact, facts.CallOpened) for fact in recorded):
+            told.append(facts.CallOpened(call=live.key, at=live.call.opened_at or self.now()))
+        told += [notice.fact for notice in live.call.open_notices() if notice.fact not in recorded]
+        return told
+
+    def _ready(self, live: LiveCall, missing: list[facts.AnyFact]) -> None:
+        """A call is in memory: what an earlier process could not finish is finished."""
+        if missing:
+            self._write(live, missing, None)
+        step = self.step(live)
+        for presence in live.call.open_presences():
+            for session in list(presence.sessions):
+                attendance.lose(step, session, presence.participant or "", "restarted")
+        adopted = self.registry.calls.get(CallKey("", live.key.call)) if live.key.organization else None
+        if adopted is not None and adopted is not live and live.call.opened_at is None:
+            adopt(step, adopted)
+        self.perform(live, step)
+
+    def _note_sent(self, live: LiveCall, notices: Sequence[str], presences: Iterable[Presence]) -> None:
+        by_region: dict[str, list[str]] = {}
+        for presence in presences:
+            by_region.setdefault(presence.region, []).append(presence.id)
+        if not notices or not by_region:
+            return
+        step = self.step(live)
+        for region, ids in by_region.items():
+            step.record(
+                facts.NoticesSent(
+                    call=live.key, at=step.now, region=region, notices=tuple(notices), presences=tuple(ids)
+                )
+            )
+        self.perform(live, step)
+
+    # Time
+
+    def _set_alarm(self, live: LiveCall) -> None:
+        if live.call.wakes and (live.alarm_at is None or live.call.wakes[0][0] < live.alarm_at):
+            live.alarm_at = live.call.wakes[0][0]
+            heapq.heappush(self._alarms, (live.alarm_at, live.key))
+
+    def tick(self) -> None:
+        """Time has passed: do what is due, and send what waited too long for its commit."""
+        now = self.now()
+        while self._alarms and self._alarms[0][0] <= now:
+            _, key = heapq.heappop(self._alarms)
+            live = self.registry.calls.get(key)
+            if live is not None:
+                self._wake(live, now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what waited too long for its commit, or whose commit fails."""
+        for live in list(self.registry.calls.values()):
+            if live.outbox:
+                self.fanout.flush(live)
+
+    def _wake(self, live: LiveCall, now: datetime) -> None:
+        live.alarm_at = None
+        step, call = Step(live.call, now, self.new_id), live.call
+        while call.wakes and call.wakes[0][0] <= now:
+            _, _, what, subject = heapq.heappop(call.wakes)
+            match what:
+                case "fuse":
+                    observing.settle(step, Capability(subject), digests)
+                case "notice":
+                    delivery.remind_of_notice(step, subject)
+                case "presence":
+                    delivery.remind_presence(step, subject)
+                case "lapse":
+                    observing.lapse(step, subject, digests)
+                case "absence":
+                    attendance.expire(step, subject)
+        self.perform(live, step)
+
+    def tidy(self) -> None:
+        """End calls that nobody is in or speaks of, and let those go from memory that ended long ago."""
+        now = self.now()
+        for live in self.registry.idle(now):
+            step = self.step(live)
+            observing.end(step, "idle", now, digests)
+            self.perform(live, step)
+        for key in self.registry.stale(now):
+            self.registry.forget(key)
+
+    def gaps_open(self) -> int:
+        """Presences and notices of open calls without the required level now."""
+        return sum(
+            sum(1 for _ in delivery.owing(live.call, notice))
+            for live in self.registry.calls.values()
+            for notice in live.call.open_notices()
+        )
+
+
+def adopt(step: Step, unclaimed: LiveCall) -> None:
+    """What sources said of a call before any organisation knew it is said of this one."""
+    for capability, track in unclaimed.call.tracks.items():
+        for source, word in track.words.items():
+            claim = Claim(source, word.state, authority=word.authority, occurred_at=word.occurred_at)
+            observing.observe(step, capability, claim, digests)
+
+
+def joining(session: Session) -> attendance.Joining:
+    return attendance.Joining(
+        session=session.id,
+        participant=session.participant,
+        region=session.region,
+        role=session.role,
+        name=session.name,
+        device=session.device,
+    )

@@ -1,0 +1,168 @@
+"""The journal: translates what happened into ledger entries of the right region, and back.
+
+Rules: an entry carries no personal data. A person goes into the region's vault and the entry keeps a commitment,
+SHA-256 over a random 256-bit salt and the raw id; a client's device becomes a keyed digest under the same salt. A
+fact about a presence belongs to the presence's region, a fact about the call to the call's home, and what the
+call's other regions must know to stand alone is mirrored there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from gateway.core import facts
+from gateway.core.types import CallKey, rfc3339
+from storage.entry import canonical
+from storage.operations import Append, CloseCall, MoveCall, OpenCall, Operation, SealPresence
+
+MIRRORED: Final = (facts.CallOpened, facts.CallEnded, facts.CallMerged, facts.NoticeIssued)
+"""Facts about a call that every region of the call keeps, so that its ledger can be read alone."""
+
+Entropy = Callable[[int], bytes]
+"""So many random bytes."""
+
+
+class Box(msgspec.Struct, frozen=True):
+    """What the vault keeps of a presence: the person, and the salt (hex) that opens the commitment."""
+
+    participant: str
+    name: str | None
+    salt: str
+
+
+@dataclass(slots=True, eq=False)
+class Ink:
+    """What translation must remember of one call: its regions so far and the salts of its presences."""
+
+    regions: dict[str, None] = field(default_factory=dict)
+    salts: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def home(self) -> str | None:
+        """The region that owns the call: the first that heard of it."""
+        return next(iter(self.regions), None)
+
+
+def commitment(salt: bytes, participant: str) -> str:
+    """What an entry says of a person: nobody without the salt can tell who it is."""
+    return "sha256:" + hashlib.sha256(salt + participant.encode()).hexdigest()
+
+
+def device_digest(salt: bytes, device: str) -> str:
+    """A client's device as an entry names it: the same within one presence, and nowhere else."""
+    return hmac.digest(salt, device.encode(), "sha256").hex()[:32]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case datetime():
+            return rfc3339(value)
+        case StrEnum():
+            return value.value
+        case tuple():
+            return list(value)
+        case _:
+            return value
+
+
+_FIELDS: Final = {kind: tuple(name for name in kind.__struct_fields__ if name != "call") for kind in facts.KINDS}
+
+
+def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
+    """The ledger entry of a fact, canonical JSON (RFC 8785)."""
+    entry: dict[str, object] = {"kind": facts.kind_of(fact), "organization": fact.call.organization}
+    entry["call"] = fact.call.call
+    for name in _FIELDS[type(fact)]:
+        value = getattr(fact, name)
+        if value is not None:
+            entry[name] = _plain(value)
+    match fact:
+        case facts.CallOpened():
+            entry["home"] = ink.home
+        case facts.PresenceOpened():
+            entry.pop("name", None)
+            entry.pop("participant", None)
+            entry["commitment"] = commitment(ink.salts[fact.presence], fact.participant or "")
+        case facts.SessionJoined() | facts.LevelProved() if fact.device is not None:
+            entry["device"] = device_digest(ink.salts[fact.presence], fact.device)
+    return canonical(entry)
+
+
+def from_entry(leaf: bytes, boxes: Mapping[str, Box | None]) -> facts.AnyFact | None:
+    """The fact of an entry, with the person from its box (None once shredded); None for other kinds of entry."""
+    entry: dict[str, Any] = msgspec.json.decode(leaf)
+    if entry.get("kind") not in facts.BY_KIND:
+        return None
+    entry["call"] = [entry.pop("organization"), entry["call"]]
+    if entry["kind"] == "presence.opened":
+        box = boxes.get(entry["presence"])
+        entry["participant"] = None if box is None else box.participant
+        entry["name"] = None if box is None else box.name
+    return msgspec.convert(entry, facts.BY_KIND[entry["kind"]])
+
+
+def open_box(box: bytes | None) -> Box | None:
+    """The person in an opened box."""
+    return None if box is None else msgspec.json.decode(box, type=Box)
+
+
+Written = tuple[Operation, facts.AnyFact | None]
+"""An operation, with the fact whose entry number it gives, if it gives one."""
+
+
+class Scribe:
+    """Decides which operations write a step's facts, region by region. Owned by the loop."""
+
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy: Final = entropy
+
+    def write(self, ink: Ink, recorded: Iterable[facts.AnyFact]) -> dict[str, list[Written]]:
+        """The operations of one commit, by region; facts come in the order in which they hold."""
+        batches: dict[str, list[Written]] = {}
+        for fact in recorded:
+            for place, region in enumerate(self._route(ink, fact)):
+                batches.setdefault(region, []).extend(self._write(ink, fact, counts=place == 0))
+        return batches
+
+    def enter(self, ink: Ink, region: str, mirrored: Iterable[facts.AnyFact]) -> list[Written]:
+        """What a region that was not in the call yet must be told before its first presence is written there."""
+        ink.regions[region] = None
+        return [each for fact in mirrored for each in self._write(ink, fact, counts=False)]
+
+    def _route(self, ink: Ink, fact: facts.AnyFact) -> list[str]:
+        """The regions in which `fact` is written, the one whose entry counts first."""
+        region = getattr(fact, "region", None)
+        if region is not None:
+            return [region]
+        regions = list(ink.regions)
+        return regions if isinstance(fact, MIRRORED) else regions[:1]
+
+    def _write(self, ink: Ink, fact: facts.AnyFact, *, counts: bool) -> list[Written]:
+        call = fact.call
+        if isinstance(fact, facts.PresenceOpened):
+            salt = ink.salts[fact.presence] = self._entropy(32)
+            participant = fact.participant or ""
+            box = msgspec.json.encode(Box(participant, fact.name, salt.hex()))
+            return [
+                (Append(to_entry(fact, ink), call), fact if counts else None),
+                (SealPresence(presence=fact.presence, call=call, participant=participant, box=box), None),
+            ]
+        append: Written = (Append(to_entry(fact, ink), call), fact if counts else None)
+        match fact:
+            case facts.CallOpened():
+                return [(OpenCall(call), None), append]
+            case facts.CallEnded():
+                return [append, (CloseCall(call), None)]
+            case facts.CallMerged():
+                source = CallKey(fact.call.organization, fact.source)
+                return [append, (MoveCall(source=source, target=call), None)]
+            case _:
+                return [append]

@@ -1,0 +1,196 @@
+"""The regions' storage as the loop sees it: commits under way, what they confirm, and calls read back.
+
+Rules: nothing here blocks the loop; a commit is complete when every region it touches has it on disk; while a
+region cannot write, its commits wait in order and whoever asks is told so. Everything is owned by the loop except
+the two callbacks that the writer threads call, which only pass the word on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from gateway.core import facts
+from gateway.core.types import CallKey
+from gateway.journal import Ink, Written, from_entry, open_box
+from storage.entry import decode
+from storage.errors import StorageError
+from storage.operations import Operation
+from storage.reader import Reader
+from storage.region import Region
+from storage.writer import Completed
+
+T = TypeVar("T")
+Confirmed = Sequence[tuple[facts.AnyFact, int]]
+"""Facts that are durable, each with its entry number in its own region's ledger."""
+
+
+class Commit:
+    """What one step writes, in one region or several. `then` runs on the loop once all of it is durable."""
+
+    __slots__ = ("_left", "_then", "confirmed", "regions", "results")
+
+    def __init__(self, regions: Sequence[str], then: Callable[[Commit], None]) -> None:
+        self._left = len(regions)
+        self._then = then
+        self.regions: Final = regions
+        self.confirmed: list[tuple[facts.AnyFact, int]] = []
+        self.results: list[Any] = []
+
+    @property
+    def durable(self) -> bool:
+        """Whether every region has it on disk."""
+        return self._left == 0
+
+    def part_done(self, results: Sequence[Any], counting: Sequence[facts.AnyFact | None]) -> None:
+        """One region has its part on disk."""
+        self.results.extend(results)
+        self.confirmed.extend((fact, entry) for fact, entry in zip(counting, results, strict=True) if fact is not None)
+        self._left -= 1
+        if self._left == 0:
+            self._then(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    commit: Commit
+    counting: tuple[facts.AnyFact | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCall:
+    """What one region knows of a call: its facts in order with their entries, and the call's aliases there."""
+
+    home: str
+    facts: tuple[tuple[facts.AnyFact, int], ...]
+    salts: Mapping[str, bytes]
+    aliases: tuple[str, ...]
+
+
+class Ledgers:
+    """All regions this process serves."""
+
+    def __init__(self, changed: Callable[[], None], broken: Callable[[str], None]) -> None:
+        """`changed` hears that a region began or ceased to fail; `broken` hears of a write that can never succeed."""
+        self._loop: Final = asyncio.get_running_loop()
+        self._changed: Final = changed
+        self._broken: Final = broken
+        self.regions: Final[dict[str, Region]] = {}
+        self.failing: Final[dict[str, str]] = {}
+
+    def open(self, name: str, directory: Path, key_directory: Path) -> None:
+        """Open a region, finishing what a crash left; raises `storage.errors.RegionRefused`."""
+
+        def failing(error: StorageError | None) -> None:
+            self._loop.call_soon_threadsafe(self._note_failure, name, None if error is None else str(error))
+
+        self.regions[name] = Region.open(
+            name,
+            directory=directory,
+            key_directory=key_directory,
+            committed=self._hand_over,
+            failing=failing,
+        )
+
+    def _hand_over(self, done: list[Completed]) -> None:
+        """Called by a writer thread: the rest happens on the loop."""
+        self._loop.call_soon_threadsafe(self._complete, done)
+
+    def _complete(self, done: list[Completed]) -> None:
+        for completed in done:
+            part: _Part = completed.token  # type: ignore[assignment]  # the token is what submit was given
+            if completed.error is not None:
+                self._broken(str(completed.error))
+            else:
+                part.commit.part_done(completed.results, part.counting)
+
+    def _note_failure(self, name: str, error: str | None) -> None:
+        if error is None:
+            self.failing.pop(name, None)
+        else:
+            self.failing[name] = error
+        self._changed()
+
+    def write(self, batches: Mapping[str, Sequence[Written]], then: Callable[[Commit], None]) -> Commit:
+        """Commit a step's operations; `then` runs once all of them are durable."""
+        commit = Commit(tuple(batches), then)
+        for region, written in batches.items():
+            operations = [operation for operation, _ in written]
+            self.regions[region].submit(operations, _Part(commit, tuple(fact for _, fact in written)))
+        return commit
+
+    def submit(self, region: str, operations: Sequence[Operation], then: Callable[[Commit], None]) -> Commit:
+        """Commit operations that record no facts of a call."""
+        return self.write({region: [(operation, None) for operation in operations]}, then)
+
+    async def read(self, region: str, question: Callable[[Reader], T]) -> T:
+        """Ask a region's reader thread; raises `storage.errors.StorageError`."""
+        return await asyncio.wrap_future(self.regions[region].read(question))
+
+    async def open_calls(self) -> list[CallKey]:
+        """The calls that were not over when the process ended."""
+        found: dict[CallKey, None] = {}
+        for name in self.regions:
+            for key in await self.read(name, lambda reader: reader.open_calls()):
+                found[CallKey(*key)] = None
+        return list(found)
+
+    def load(self, key: CallKey, then: Callable[[dict[str, StoredCall], str | None], None]) -> None:
+        """Read a call back from every region; `then` gets what there is by region, and an error if one occurred."""
+        waiting = set(self.regions)
+        stored: dict[str, StoredCall] = {}
+        errors: list[str] = []
+
+        def arrive(name: str, future: Future[StoredCall | None]) -> None:
+            error = future.exception()
+            if error is not None:
+                errors.append(str(error))
+            elif (found := future.result()) is not None:
+                stored[name] = found
+            waiting.discard(name)
+            if not waiting:
+                then(stored, errors[0] if errors else None)
+
+        for name, region in self.regions.items():
+            future = region.read(lambda reader: stored_call(reader, key))
+            future.add_done_callback(
+                lambda done, name=name: self._loop.call_soon_threadsafe(arrive, name, done)  # type: ignore[misc]
+            )
+
+    def queue(self) -> dict[str, int]:
+        """How many submissions of each region are not yet durable."""
+        return {name: region.pending for name, region in self.regions.items()}
+
+    def close(self) -> None:
+        """Write what is queued and give the regions back."""
+        for region in self.regions.values():
+            region.close()
+
+
+def stored_call(reader: Reader, key: CallKey) -> StoredCall | None:
+    """What a region knows of a call, None when it never heard of it. Runs on the reader thread."""
+    if not reader.has_call(key):
+        return None
+    boxes = {presence: open_box(box) for presence, box in reader.presences(key).items()}
+    found: list[tuple[facts.AnyFact, int]] = []
+    home = ""
+    for entry, leaf in reader.call_entries(key):
+        fact = from_entry(leaf, boxes)
+        if fact is not None:
+            found.append((fact, entry))
+        if isinstance(fact, facts.CallOpened) and not home:
+            home = str(decode(leaf)["home"])
+    salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
+    return StoredCall(home, tuple(found), salts, reader.aliases(key))
+
+
+def remember(ink: Ink, stored: Mapping[str, StoredCall]) -> None:
+    """Give a call that was read back its regions, home first, and the salts of its presences."""
+    home = next((each.home for each in stored.values()), "")
+    for name in sorted(stored, key=lambda name: name != home):
+        ink.regions[name] = None
+        ink.salts.update(stored[name].salts)

@@ -1,0 +1,240 @@
+"""A call while it is live: its folded state, who listens, and what waits to be sent.
+
+Rules: what is sent about a call is sent in the order in which it was decided, each after its own commit, or
+without waiting for it once storage fails, because people must be told all the same. Fan-out yields to the loop
+after every slice, so that a big call never delays the others. Everything is owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any, Final
+
+from gateway.core import wire
+from gateway.core.call import Call, Notice
+from gateway.core.catalogue import text
+from gateway.core.delivery import owed_notices
+from gateway.core.effects import Announce, Effect, Refresh, Resend
+from gateway.core.framing import frame
+from gateway.core.presence import Presence
+from gateway.core.session import Session
+from gateway.core.types import CallKey, Capability, Level
+from gateway.journal import Ink
+from gateway.ledgers import Commit, Ledgers
+from gateway.metrics import Metrics
+
+SLICE: Final = 200
+"""Sockets written to before the loop may turn to something else."""
+PATIENCE: Final = timedelta(seconds=2)
+"""How long a notice waits for a commit that neither succeeds nor fails."""
+NEWEST: Final = 100
+"""How many owed notices a state carries at most."""
+
+Reply = Callable[[], None]
+"""Something to send once the step's commit is durable."""
+
+
+@dataclass(slots=True, eq=False)
+class Posting:
+    """What one step sends. `posted` is the loop's time, for the metric."""
+
+    commit: Commit | None
+    effects: tuple[Effect, ...]
+    reply: Reply | None
+    at: datetime
+    posted: float
+
+
+@dataclass(slots=True, eq=False)
+class LiveCall:
+    """One call in memory. `audience` holds the sessions told live, with the name each knows the call by."""
+
+    call: Call
+    ink: Ink
+    touched_at: datetime
+    aliases: tuple[str, ...] = ()
+    audience: dict[Session, str] = field(default_factory=dict)
+    outbox: deque[Posting] = field(default_factory=deque)
+    delivery: Iterator[None] | None = None
+    receipts: dict[tuple[str, str, Level], list[Session]] = field(default_factory=dict)
+    waiters: list[asyncio.Future[None]] = field(default_factory=list)
+    alarm_at: datetime | None = None
+
+    @property
+    def key(self) -> CallKey:
+        """Organisation and call id."""
+        return self.call.key
+
+    def changed(self) -> None:
+        """Let whoever waits for coverage look again."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self.waiters.clear()
+
+
+class Fanout:
+    """Sends what was decided about calls."""
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        metrics: Metrics,
+        now: Callable[[], datetime],
+        sent: Callable[[LiveCall, Sequence[str], Iterable[Presence]], None],
+    ) -> None:
+        """`sent` hears which notices were written to which presences."""
+        self._ledgers: Final = ledgers
+        self._metrics: Final = metrics
+        self._now: Final = now
+        self._sent: Final = sent
+        self._loop: Final = asyncio.get_running_loop()
+
+    def post(self, live: LiveCall, commit: Commit | None, effects: Iterable[Effect], reply: Reply | None) -> None:
+        """Send these effects and this reply when their turn has come."""
+        live.outbox.append(Posting(commit, tuple(effects), reply, self._now(), self._loop.time()))
+        self.flush(live)
+
+    def flush(self, live: LiveCall) -> None:
+        """Send whatever may be sent by now."""
+        if live.delivery is None and live.outbox and self._released(live.outbox[0]):
+            live.delivery = self._deliver(live)
+            self._advance(live)
+
+    def _advance(self, live: LiveCall) -> None:
+        if live.delivery is None:
+            return
+        try:
+            next(live.delivery)
+        except StopIteration:
+            live.delivery = None
+            self.flush(live)
+        else:
+            self._loop.call_soon(self._advance, live)
+
+    def _released(self, posting: Posting) -> bool:
+        commit = posting.commit
+        return (
+            commit is None
+            or commit.durable
+            or any(region in self._ledgers.failing for region in commit.regions)
+            or self._now() - posting.at > PATIENCE
+        )
+
+    def _deliver(self, live: LiveCall) -> Iterator[None]:
+        while live.outbox and self._released(live.outbox[0]):
+            posting = live.outbox.popleft()
+            for effect in posting.effects:
+                match effect:
+                    case Announce():
+                        yield from self._announce(live, live.call.notices[effect.notice], posting)
+                    case Resend():
+                        self._resend(live, live.call.notices[effect.notice], effect.presences)
+                    case Refresh():
+                        yield from self._refresh(live)
+            if posting.reply is not None:
+                posting.reply()
+
+    def _announce(self, live: LiveCall, notice: Notice, posting: Posting) -> Iterator[None]:
+        framed: dict[tuple[str, str], bytes] = {}
+        sessions = iter(list(live.audience.items()))
+        written = 0
+        while batch := list(islice(sessions, SLICE)):
+            told: dict[str, Presence] = {}
+            for session, name in batch:
+                if session not in live.audience:
+                    continue
+                key = (session.locale, name)
+                if key not in framed:
+                    framed[key] = frame(notice_frame(notice, name, session.locale))
+                if session.send_framed(framed[key]):
+                    written += 1
+                    presence = live.call.present(session.participant)
+                    if presence is not None:
+                        told[presence.id] = presence
+            self._sent(live, (notice.id,), told.values())
+            yield
+        self._metrics.notices_sent(written)
+        self._metrics.event_to_last_frame(self._loop.time() - posting.posted)
+
+    def _resend(self, live: LiveCall, notice: Notice, presences: tuple[str, ...]) -> None:
+        wanted = set(presences)
+        for session, name in live.audience.items():
+            presence = live.call.present(session.participant)
+            if presence is not None and presence.id in wanted:
+                session.send(notice_frame(notice, name, session.locale))
+
+    def _refresh(self, live: LiveCall) -> Iterator[None]:
+        sessions = iter(list(live.audience))
+        while batch := list(islice(sessions, SLICE)):
+            for session in batch:
+                if session in live.audience:
+                    self.show(live, session, None)
+            yield
+
+    def show(self, live: LiveCall, session: Session, join_id: str | None) -> None:
+        """Send a session the whole state; from here on it is told live. What it owes and got is noted as sent."""
+        name = session.joined.get(live.key)
+        if name is None:
+            return
+        live.audience[session] = name
+        presence = live.call.present(session.participant)
+        owed = [] if presence is None else owed_notices(live.call, presence)
+        shown = owed[-NEWEST:]
+        payload = wire.state(
+            id=join_id,
+            call=name,
+            revision=live.call.revision,
+            capabilities=capabilities(live.call),
+            notices=[self._fields(live, notice, name, session.locale, presence) for notice in shown],
+            more=len(owed) - len(shown),
+        )
+        if session.send(payload) and presence is not None:
+            fresh = tuple(notice.id for notice in shown if presence.id not in notice.sent)
+            self._sent(live, fresh, (presence,))
+            self._metrics.notices_sent(len(shown))
+
+    def _fields(
+        self, live: LiveCall, notice: Notice, name: str, locale: str, presence: Presence | None
+    ) -> dict[str, object]:
+        arguments = _arguments(notice, name, locale)
+        if presence is not None:
+            own = presence.opened_at + live.call.policy.deadline
+            arguments["deadline_at"] = max(own, notice.fact.deadline_at)
+        return wire.notice_fields(**arguments)
+
+
+def capabilities(call: Call) -> dict[str, dict[str, object]]:
+    """What is on in the call, as a `state` frame shows it."""
+    return {
+        capability.value: {"state": track.state.value, "episode": track.episode, "since": track.since}
+        for capability, track in ((each, call.tracks[each]) for each in Capability)
+    }
+
+
+def notice_frame(notice: Notice, name: str, locale: str) -> bytes:
+    """The payload of a `notice` frame; the same for everyone who shares locale and name of the call."""
+    return wire.notice(**_arguments(notice, name, locale))
+
+
+def _arguments(notice: Notice, name: str, locale: str) -> dict[str, Any]:
+    fact = notice.fact
+    return {
+        "call": name,
+        "revision": fact.revision,
+        "notice": fact.notice,
+        "capability": fact.capability,
+        "change": fact.change,
+        "episode": fact.episode,
+        "occurred_at": fact.occurred_at,
+        "issued_at": fact.at,
+        "text": text(fact.capability, fact.change, locale),
+        "digest": fact.digests[locale],
+        "require": fact.require,
+        "deadline_at": fact.deadline_at,
+    }

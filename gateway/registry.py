@@ -1,0 +1,190 @@
+"""The calls in memory: which there are, by which names they go, and how they come and go from storage.
+
+Rules: a call is read back once, and whoever needs it meanwhile waits in order; a name leads to at most one call of
+an organisation; a call that ended stays for an hour, for late words about it. Owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from gateway.core import facts
+from gateway.core.call import Call, Policy
+from gateway.core.errors import Refusal
+from gateway.core.happenings import CallReference
+from gateway.core.types import CallKey
+from gateway.journal import Ink
+from gateway.ledgers import Ledgers, StoredCall, remember
+from gateway.live import LiveCall
+
+KEEP_ENDED: Final = timedelta(hours=1)
+"""How long a call that is over stays in memory."""
+IDLE: Final = timedelta(hours=24)
+"""How long a call with nobody in it stays open when no source says that it ended."""
+
+Act = Callable[[LiveCall], None]
+
+
+class Registry:
+    """The calls of one process."""
+
+    def __init__(
+        self,
+        ledgers: Ledgers,
+        policy: Policy,
+        organizations: Iterable[str],
+        now: Callable[[], datetime],
+        ready: Callable[[LiveCall, list[facts.AnyFact]], None],
+        broken: Callable[[str], None],
+    ) -> None:
+        """`ready` gets each call once it is read back, with the facts that its home region still lacks."""
+        self._ledgers: Final = ledgers
+        self.policy: Final = policy
+        self._now: Final = now
+        self._ready: Final = ready
+        self._broken: Final = broken
+        self._loading: Final[dict[CallKey, list[Act]]] = {}
+        self.organizations: Final = tuple(sorted(set(organizations)))
+        self.calls: Final[dict[CallKey, LiveCall]] = {}
+        self.names: Final[dict[CallKey, str]] = {}
+        self.notices: Final[dict[str, LiveCall]] = {}
+
+    def key(self, organization: str, name: str) -> CallKey:
+        """The call of `organization` that goes by `name`, known or not."""
+        return CallKey(organization, self.names.get(CallKey(organization, name), name))
+
+    def referred(self, organization: str, reference: CallReference) -> CallKey:
+        """The call an event means: our own id, else an alias or a call known by one of the names, else its own."""
+        if reference.call is not None:
+            return self.key(organization, reference.call)
+        for name in reference.names:
+            key = self.key(organization, name)
+            if key.call != name or key in self.calls:
+                return key
+        return self.key(organization, reference.fallback)
+
+    def claimants(self, organization: str | None, reference: CallReference) -> list[str]:
+        """The organisations in which an event counts: the one it names, else all that know the call.
+
+        Where nobody knows it, it is the only organisation's, or nobody's yet (the empty name).
+        """
+        if organization is not None:
+            return [organization]
+        knowing = [each for each in self.organizations if self.referred(each, reference) in self.calls]
+        if knowing:
+            return knowing
+        return list(self.organizations) if len(self.organizations) == 1 else [""]
+
+    def with_call(self, key: CallKey, act: Act) -> None:
+        """Do `act` with the call, at once or as soon as it is read back; a call nobody knows begins here."""
+        live = self.calls.get(key)
+        if live is not None:
+            act(live)
+            return
+        waiting = self._loading.get(key)
+        if waiting is not None:
+            waiting.append(act)
+            return
+        self._loading[key] = [act]
+        self._ledgers.load(key, lambda stored, error: self._arrive(key, stored, error))
+
+    async def get(self, key: CallKey) -> LiveCall:
+        """The call, read back if need be."""
+        future: asyncio.Future[LiveCall] = asyncio.get_running_loop().create_future()
+        self.with_call(key, future.set_result)
+        return await future
+
+    def _arrive(self, key: CallKey, stored: Mapping[str, StoredCall], error: str | None) -> None:
+        if error is not None:
+            # Whoever waits must be told what is on all the same: the call begins anew, and loudly.
+            self._broken(error)
+        live = LiveCall(Call(key, self.policy), Ink(), self._now())
+        missing = restore(live, stored)
+        self.calls[key] = live
+        for notice in live.call.notices:
+            self.notices[notice] = live
+        self._learn(live, tuple({name: None for each in stored.values() for name in each.aliases}))
+        self._ready(live, missing)
+        for act in self._loading.pop(key, ()):
+            act(live)
+
+    def check_names(self, key: CallKey, aliases: Iterable[str]) -> None:
+        """Raises `Refusal` (409) if one of these names leads to another call of the organisation."""
+        for alias in aliases:
+            if self.names.get(CallKey(key.organization, alias), key.call) != key.call:
+                raise Refusal("alias_taken", "an alias belongs to another call", status=409)
+
+    def name(self, live: LiveCall, aliases: tuple[str, ...]) -> None:
+        """These are all the names the call goes by beside its id."""
+        for alias in live.aliases:
+            self.names.pop(CallKey(live.key.organization, alias), None)
+        self._learn(live, aliases)
+
+    def _learn(self, live: LiveCall, aliases: tuple[str, ...]) -> None:
+        live.aliases = aliases
+        for alias in aliases:
+            self.names[CallKey(live.key.organization, alias)] = live.key.call
+
+    def forget(self, key: CallKey) -> None:
+        """Let a call go from memory; it can be read back."""
+        live = self.calls.pop(key)
+        for notice in live.call.notices:
+            self.notices.pop(notice, None)
+        for alias in live.aliases:
+            self.names.pop(CallKey(key.organization, alias), None)
+
+    def stale(self, now: datetime) -> list[CallKey]:
+        """Calls that were over an hour ago and that nobody listens to any more."""
+        return [
+            key
+            for key, live in self.calls.items()
+            if live.call.ended_at is not None
+            and now - live.call.ended_at > KEEP_ENDED
+            and not live.audience
+            and not live.outbox
+        ]
+
+    def idle(self, now: datetime) -> list[LiveCall]:
+        """Open calls with nobody in them and no word about them for a day."""
+        return [
+            live
+            for live in self.calls.values()
+            if not live.call.ended
+            and not live.audience
+            and not live.call.open_presences()
+            and now - live.touched_at > IDLE
+        ]
+
+    def found(self, call: str, organization: str | None) -> LiveCall:
+        """The call in memory that a route names. Raises `Refusal`: 404 unknown, 409 known in several organisations."""
+        wanted = (*self.organizations, "") if organization is None else (organization,)
+        keys = [key for key in (self.key(each, call) for each in wanted) if key in self.calls]
+        claimed = [key for key in keys if key.organization] or keys
+        if not claimed:
+            raise Refusal("unknown_call", "no such call", status=404)
+        if len(claimed) > 1:
+            raise Refusal("ambiguous_call", "several organisations know this call: say ?organization=", status=409)
+        return self.calls[claimed[0]]
+
+
+def restore(live: LiveCall, stored: Mapping[str, StoredCall]) -> list[facts.AnyFact]:
+    """Fold a call from what the regions remember of it; returned are notices that its home has yet to learn.
+
+    A crash between the commits of two regions can leave a notice in one that is not the home: it was issued
+    nevertheless.
+    """
+    remember(live.ink, stored)
+    call, missing = live.call, []
+    for place, region in enumerate(live.ink.regions):
+        for fact, entry in stored[region].facts:
+            own = place == 0 or getattr(fact, "region", None) is not None
+            orphan = isinstance(fact, facts.NoticeIssued) and fact.notice not in call.notices
+            if own or orphan:
+                call.apply(fact)
+                call.confirm(fact, entry)
+            if orphan and not own:
+                missing.append(fact)
+    return missing

@@ -1,0 +1,61 @@
+"""The sweeper: deletes what has expired, at start and then every so often, in batches between which others work.
+
+Rules: what is due is decided in storage by index; a batch is small enough not to delay a notice; a region that
+cannot be swept is tried again next time and does not keep the others from being swept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from gateway.ledgers import Ledgers
+from gateway.metrics import Metrics
+from storage.errors import StorageError
+
+BATCH: Final = 500
+"""Rows deleted in one commit."""
+
+
+class Sweeper:
+    """Sweeps every region. Owned by the loop."""
+
+    def __init__(
+        self, ledgers: Ledgers, metrics: Metrics, now: Callable[[], datetime], failed: Callable[[str], None]
+    ) -> None:
+        """`failed` hears why a region could not be swept."""
+        self._ledgers: Final = ledgers
+        self._metrics: Final = metrics
+        self._now: Final = now
+        self._failed: Final = failed
+        self._loop: Final = asyncio.get_running_loop()
+
+    async def run(self, every: timedelta) -> None:
+        """Sweep now and then for ever."""
+        while True:
+            for region in self._ledgers.regions:
+                try:
+                    await self._sweep(region, self._now())
+                except StorageError as error:
+                    self._failed(f"sweep of region {region}: {error}")
+            await asyncio.sleep(every.total_seconds())
+
+    async def sweep(self, now: datetime | None) -> dict[str, Any]:
+        """Delete what has expired by `now`; raises `storage.errors.StorageError`."""
+        regions = {region: await self._sweep(region, now or self._now()) for region in self._ledgers.regions}
+        return {"deleted": sum(each["deleted"] for each in regions.values()), "regions": regions}
+
+    async def _sweep(self, region: str, now: datetime) -> dict[str, Any]:
+        began = self._loop.time()
+        deleted, certificates, remaining = 0, list[int](), True
+        while remaining:
+            outcome = await asyncio.wrap_future(self._ledgers.regions[region].sweep(now, BATCH))
+            deleted += outcome.deleted
+            remaining = outcome.remaining
+            if outcome.certificate is not None:
+                certificates.append(outcome.certificate)
+            await asyncio.sleep(0)
+        self._metrics.swept(deleted, self._loop.time() - began)
+        return {"deleted": deleted, "certificates": certificates}
