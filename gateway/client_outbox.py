@@ -21,6 +21,7 @@ PER_SECOND: Final = 50.0
 
 Key = tuple[str, ...]
 """Kind and subject: `join` call, `leave` call, `observed` call capability, `ack` notice level, `message` id."""
+_EVERYTHING: Final = ("everything",)
 
 
 @dataclass(slots=True)
@@ -118,9 +119,18 @@ class Outbox:
         if key in self._said:
             self._later[key] = now + self._backoffs.setdefault(key, Backoff()).delay(chance)
 
+    def postpone_all(self, *, now: float, chance: float) -> None:
+        """Something was refused for now and nobody said what: say every ack and claim again after a delay.
+
+        A repeated ack is answered with the same receipt, so saying too much costs only frames.
+        """
+        if self._later.get(_EVERYTHING, 0.0) <= now:
+            self._later[_EVERYTHING] = now + self._backoffs.setdefault(_EVERYTHING, Backoff()).delay(chance)
+
     def connected(self, now: float) -> None:
         """A session is open: everything that stands or is unconfirmed is to be said on it, calls first."""
         self._later.clear()
+        self._backoffs.pop(_EVERYTHING, None)
         self._pongs.clear()
         self._allowance, self._measured_at = float(BURST), now
         rank = {"join": 0, "observed": 1}
@@ -132,7 +142,8 @@ class Outbox:
             return self._pongs.popleft()
         for key in [key for key, at in self._later.items() if at <= now]:
             del self._later[key]
-            self._queue[key] = None
+            every = [said for said in self._said if said[0] in ("ack", "observed")]
+            self._queue.update(dict.fromkeys(every if key == _EVERYTHING else [key]))
         earned = max(0.0, now - self._measured_at) * PER_SECOND
         self._allowance, self._measured_at = min(float(BURST), self._allowance + earned), now
         if not self._queue or self._allowance < 1.0:

@@ -201,6 +201,8 @@ class ClientState:
 
     def _take_complaint(self, frame: Complaint, now: float, chance: float) -> list[tuple[Key, Answer]]:
         answers: list[tuple[Key, Answer]] = []
+        if frame.temporary and frame.id is None and frame.notice is None:
+            self.outbox.postpone_all(now=now, chance=chance)
         for key in list(self._meant(frame)):
             if frame.temporary:
                 self.outbox.postpone(key, now=now, chance=chance)

@@ -120,6 +120,20 @@ def test_a_refusal_without_an_address_refuses_nothing() -> None:
     assert client.outbox.unconfirmed == 1
 
 
+def test_a_temporary_refusal_without_an_address_has_every_ack_repeated() -> None:
+    """The gateway put something off and did not say what: nothing of it is lost on a connection that stays."""
+    client = ClientState()
+    client.outbox.connected(0.0)
+    for name in ("n", "m"):
+        client.prove(name, Level.RECEIVED, None, SAID)
+    assert len(sent(client, 0.0)) == 2
+    for _ in range(3):
+        client.take(Complaint(code="x", temporary=True), at=SAID, now=10.0, chance=1.0)
+    assert client.outbox.next_frame(10.4) is None
+    assert client.outbox.wait(10.0) == pytest.approx(0.5)
+    assert [frame["notice"] for frame in sent(client, 10.6)] == ["n", "m"]
+
+
 def test_a_withdrawn_consent_given_again_is_said_last() -> None:
     """The order of consent is the person's."""
     client = ClientState()
