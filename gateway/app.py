@@ -132,7 +132,7 @@ def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, An
         source = MqttSource(
             Broker.parse(settings.mqtt.url),
             settings.mqtt.topics,
-            client_id=keys.broker_client(settings),
+            client_id=keys.mqtt_client_id(settings),
             take=house.intake.take,
             topics=_topics(settings),
             now=wall_clock,

@@ -120,4 +120,6 @@ def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House
     except BaseException:
         ledgers.close()
         raise
-    return House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles)
+    house = House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles)
+    metrics.gather_with(house.observe)
+    return house

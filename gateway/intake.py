@@ -21,6 +21,7 @@ from gateway.core.types import rfc3339
 from gateway.enactment import Enactment, Outcome, resolve
 from gateway.interpreter import Interpreter
 from storage.entry import canonical
+from storage.errors import StorageError
 from storage.operations import Append, MarkEvents
 
 REMEMBER: Final = timedelta(days=8)
@@ -89,7 +90,10 @@ class Intake:
     async def _known(self, wanted: Sequence[bytes]) -> set[bytes]:
         if not wanted:
             return set()
-        return set(await self._ledgers.read(self._region, lambda reader: reader.known_events(wanted)))
+        try:
+            return set(await self._ledgers.read(self._region, lambda reader: reader.known_events(wanted)))
+        except StorageError as error:
+            raise NotDurable("storage cannot be read now") from error
 
     def _finish(self, event: Event, writes: Sequence[Outcome], outcome: Outcome) -> None:
         """Mark the event as taken once everything it did is durable, however long that takes."""

@@ -200,7 +200,7 @@ class Interpreter:
         self.perform(live, step)
 
     def tidy(self) -> None:
-        """End calls that nobody is in or speaks of, and let those go from memory that ended long ago."""
+        """End calls that nobody listens to or speaks of, and let those go from memory that ended long ago."""
         now = self.now()
         for live in self.registry.idle(now):
             step = self.step(live)

@@ -101,12 +101,18 @@ class Ledgers:
         self._loop.call_soon_threadsafe(self._complete, done)
 
     def _complete(self, done: list[Completed]) -> None:
+        faults: list[Exception] = []
         for completed in done:
             part: _Part = completed.token  # type: ignore[assignment]  # the token is what submit was given
             if completed.error is not None:
                 self._broken(str(completed.error))
-            else:
+                continue
+            try:
                 part.commit.part_done(completed.results, part.counting)
+            except Exception as fault:  # one commit's fault must not cost the others their receipts
+                faults.append(fault)
+        if faults:
+            raise ExceptionGroup("after a commit", faults)
 
     def _note_failure(self, name: str, error: str | None) -> None:
         if error is None:

@@ -114,6 +114,11 @@ class Fanout:
         except StopIteration:
             live.delivery = None
             self.flush(live)
+        except BaseException:
+            # What failed is lost; what waits behind it must not be.
+            live.delivery = None
+            self._loop.call_soon(self.flush, live)
+            raise
         else:
             self._loop.call_soon(self._advance, live)
 

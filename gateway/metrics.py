@@ -24,6 +24,7 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -63,6 +64,7 @@ class Metrics:
         self._sweep_seconds = self._histogram("sweep", "Duration of a region's sweep")
         self._event_loop_lag = self._histogram("event_loop_lag", "How late the loop ran what was due")
         self._children: dict[tuple[Counter, str], Counter] = {}
+        self._gather: Callable[[], None] = _nothing
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(f"gateway_{name}", about, labels, registry=self._registry)
@@ -141,6 +143,15 @@ class Metrics:
         """The loop ran what was due so much too late."""
         self._event_loop_lag.observe(seconds)
 
+    def gather_with(self, gather: Callable[[], None]) -> None:
+        """`gather` brings gauges up to date that are dear to keep, each time somebody asks."""
+        self._gather = gather
+
     def render(self) -> bytes:
         """Everything in the Prometheus text format, of type `CONTENT_TYPE`."""
+        self._gather()
         return generate_latest(self._registry)
+
+
+def _nothing() -> None:
+    """Until somebody says how, nothing is gathered."""

@@ -23,7 +23,7 @@ from gateway.live import LiveCall
 KEEP_ENDED: Final = timedelta(hours=1)
 """How long a call that is over stays in memory."""
 IDLE: Final = timedelta(hours=24)
-"""How long a call with nobody in it stays open when no source says that it ended."""
+"""How long a call that nobody listens to stays open when no source says anything of it."""
 
 Act = Callable[[LiveCall], None]
 
@@ -148,14 +148,11 @@ class Registry:
         ]
 
     def idle(self, now: datetime) -> list[LiveCall]:
-        """Open calls with nobody in them and no word about them for a day."""
+        """Open calls that nobody listens to and about which there was no word for a day."""
         return [
             live
             for live in self.calls.values()
-            if not live.call.ended
-            and not live.audience
-            and not live.call.open_presences()
-            and now - live.touched_at > IDLE
+            if not live.call.ended and not live.audience and now - live.touched_at > IDLE
         ]
 
     def found(self, call: str, organization: str | None) -> LiveCall:
