@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import msgspec
+
 from gateway.core import attendance, observing
 from gateway.core.fusion import Claim
 from gateway.core.happenings import (
@@ -18,6 +20,7 @@ from gateway.core.happenings import (
     CallOver,
     CallReference,
     CapabilityClaimed,
+    Event,
     Happening,
     Ignored,
     MessageSent,
@@ -25,6 +28,7 @@ from gateway.core.happenings import (
     RecordingFound,
     RosterGiven,
 )
+from gateway.core.ids import derived
 from gateway.core.residency import Placement, Residency, Unserved
 from gateway.core.step import Step
 from gateway.core.types import Capability, Person, rfc3339
@@ -36,6 +40,8 @@ from storage.operations import Append
 
 Outcome = asyncio.Future[None]
 """Resolves when something is durable."""
+Deed = Callable[[Step, LiveCall], object]
+"""What an event does in one call."""
 
 
 class Enactment:
@@ -61,16 +67,18 @@ class Enactment:
         self._ledgers.submit(self._region, [Append(canonical(entry), None)], lambda _: resolve(outcome))
         return outcome
 
-    async def apply(self, happening: Happening) -> list[Outcome]:
+    async def apply(self, event: Event) -> list[Outcome]:
         """Do what the event means; returned is what must be durable. Raises `Unserved`."""
+        happening: Happening = event.happening
         match happening:
             case MessageSent():
                 return [self._keep(happening)]
             case RosterGiven():
-                return await self._roster(happening)
+                return await self._roster(event, happening)
             case PresenceReported():
                 place = self._placed(happening.person, happening.organization)
                 return await self._in_calls(
+                    event,
                     [place.organization],
                     happening.reference,
                     lambda step, _: attendance.report(
@@ -82,11 +90,12 @@ class Enactment:
                     ),
                 )
             case CapabilityClaimed():
-                return await self._claim(happening)
+                return await self._claim(event, happening)
             case CallBegun():
-                return await self._in_claimants(happening.organization, happening.reference, _begin(happening))
+                return await self._in_claimants(event, happening.organization, happening.reference, _begin(happening))
             case CallOver():
                 return await self._in_claimants(
+                    event,
                     happening.organization,
                     happening.reference,
                     lambda step, _: observing.end(step, "ended", happening.occurred_at, digests),
@@ -111,7 +120,7 @@ class Enactment:
         self._messages.keep(region, sent.participant, sent, lambda _: resolve(outcome))
         return outcome
 
-    async def _roster(self, given: RosterGiven) -> list[Outcome]:
+    async def _roster(self, event: Event, given: RosterGiven) -> list[Outcome]:
         people: dict[str, list[Person]] = {}
         outcomes: list[Outcome] = []
         for person in given.people:
@@ -131,13 +140,14 @@ class Enactment:
                 given.occurred_at,
             )
             outcomes += await self._in_calls(
+                event,
                 [organization],
                 given.reference,
                 lambda step, _, roster=roster: attendance.list_people(step, roster, self._region_of),  # type: ignore[misc]
             )
         return outcomes
 
-    async def _claim(self, claimed: CapabilityClaimed) -> list[Outcome]:
+    async def _claim(self, event: Event, claimed: CapabilityClaimed) -> list[Outcome]:
         reporter, organization = claimed.reported_by, claimed.organization
         if reporter is not None:
             organization = self._placed(Person(reporter), organization).organization
@@ -159,18 +169,15 @@ class Enactment:
             )
             observing.observe(step, claimed.capability, claim, digests)
 
-        return await self._in_claimants(organization, claimed.reference, observe)
+        return await self._in_claimants(event, organization, claimed.reference, observe)
 
     async def _in_claimants(
-        self, organization: str | None, reference: CallReference, act: Callable[[Step, LiveCall], object]
+        self, event: Event, organization: str | None, reference: CallReference, act: Deed
     ) -> list[Outcome]:
-        return await self._in_calls(self._registry.claimants(organization, reference), reference, act)
+        return await self._in_calls(event, self._registry.claimants(organization, reference), reference, act)
 
     async def _in_calls(
-        self,
-        organizations: Sequence[str],
-        reference: CallReference,
-        act: Callable[[Step, LiveCall], object],
+        self, event: Event, organizations: Sequence[str], reference: CallReference, act: Deed
     ) -> list[Outcome]:
         """Do `act` in the call that each of these organisations knows by this reference."""
         outcomes: list[Outcome] = []
@@ -178,7 +185,8 @@ class Enactment:
             if organization not in self._interpreter.homes:
                 raise Unserved("the organisation has no resource here")
             live = await self._registry.get(self._registry.referred(organization, reference))
-            step = self._interpreter.step(live)
+            name = msgspec.json.encode(live.key)
+            step = self._interpreter.step(live, derived(event.digest, name))
             act(step, live)
             outcome: Outcome = self._loop.create_future()
             outcomes.append(outcome)

@@ -6,7 +6,6 @@ that uses it, and closed after.
 
 from __future__ import annotations
 
-import base64
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Final
 
 from gateway.answers import Answers
 from gateway.core.call import Policy
+from gateway.core.ids import written
 from gateway.core.residency import Placement, Residency
 from gateway.core.types import milliseconds
 from gateway.enactment import Enactment
@@ -38,7 +38,7 @@ def wall_clock() -> datetime:
 
 def random_id(prefix: str) -> str:
     """A new id: the prefix and 128 random bits."""
-    return f"{prefix}_{base64.b32encode(secrets.token_bytes(16)).decode().rstrip('=').lower()}"
+    return written(prefix, secrets.token_bytes(16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Intake:
             outcome = self._taking[event.digest] = self._loop.create_future()
             outcomes.append(outcome)
             try:
-                writes = await self._enactment.apply(event.happening)
+                writes = await self._enactment.apply(event)
             except Unserved as unserved:
                 turned_away.append((position, unserved.detail))
                 writes = [self._enactment.refuse("event", unserved.code)]

@@ -15,9 +15,10 @@ from gateway.core import attendance, catalogue, delivery, facts, observing
 from gateway.core.call import Policy
 from gateway.core.effects import Effect, Record
 from gateway.core.fusion import Claim
+from gateway.core.ids import NewId
 from gateway.core.presence import Presence
 from gateway.core.session import Session
-from gateway.core.step import NewId, Step
+from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change
 from gateway.journal import Entropy, Scribe, Written
 from gateway.ledgers import Commit, Ledgers
@@ -62,10 +63,10 @@ class Interpreter:
 
     # Steps
 
-    def step(self, live: LiveCall) -> Step:
-        """Begin to decide about a call."""
+    def step(self, live: LiveCall, new_id: NewId | None = None) -> Step:
+        """Begin to decide about a call, with ids from chance unless `new_id` makes them."""
         live.touched_at = self.now()
-        return Step(live.call, live.touched_at, self.new_id)
+        return Step(live.call, live.touched_at, new_id or self.new_id)
 
     def perform(
         self,

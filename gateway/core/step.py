@@ -6,16 +6,13 @@ true by then; time and ids are given, so the same inputs make the same step.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 from gateway.core.call import Call
 from gateway.core.effects import Announce, Effect, Record, Refresh, Resend
 from gateway.core.facts import AnyFact, CallOpened
-
-NewId = Callable[[str], str]
-"""Makes a random id with the given prefix."""
+from gateway.core.ids import NewId
 
 
 class Step:
