@@ -75,9 +75,10 @@ def _problem(status: int, code: str, detail: str, headers: Mapping[str, str] | N
 
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 413: {"Connection": "close"}}.get(error.status, {})
+    # A 413 leaves the connection open: closed with bytes unread, TCP would reset it before the answer is seen.
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == HTTPStatus.UNAUTHORIZED else {}
     if error.temporary:
-        headers = {**headers, "Retry-After": RETRY_AFTER}
+        headers["Retry-After"] = RETRY_AFTER
     return _problem(error.status, error.code, error.detail, headers)
 
 
