@@ -10,17 +10,15 @@ import contextlib
 import hmac
 import os
 import uuid
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from storage.entry import canonical
-from storage.premises import Premises, sync_directory, write_file
+from storage.premises import RESTORE, Premises, sync_directory, write_file
 from storage.schema import OLDEST, connect_writer, migrate, sqlite3
 from storage.slots import Slots
 from storage.vault import MASTER_SIZE, Vault, derive
-
-_RESTORE: Final = "restore it from where the keys are kept"
 
 
 class Identity(NamedTuple):
@@ -50,15 +48,10 @@ def establish(premises: Premises) -> Vault:
             f"SQLite {sqlite3.sqlite_version} can lose commits", premises.database, "install pysqlite3 0.6.1 or later"
         )
     manifest = _manifest(premises)
-    has_file = premises.has(premises.database) and premises.database.stat().st_size > 0
-    if manifest is not None and not has_file:
-        raise premises.refuse("the region's file is missing", premises.database, "restore it, or move its keys away")
+    if manifest is not None and premises.database.stat().st_size == 0:
+        raise premises.refuse("the region's file is empty", premises.database, "restore it from a backup")
     if manifest is not None and manifest.region != premises.name:
         raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
-    if has_file:
-        for path in (premises.master, premises.slots):
-            if not premises.has(path):
-                raise premises.refuse("there is data but no key", path, _RESTORE)
     master = _master(premises)
     slots = _slots(premises, master)
     vault = Vault(premises.name, master, slots)
@@ -77,7 +70,7 @@ def _manifest(premises: Premises) -> _Manifest | None:
     try:
         return msgspec.json.decode(premises.identity.read_bytes(), type=_Manifest)
     except msgspec.MsgspecError as error:
-        raise premises.refuse("damaged", premises.identity, _RESTORE) from error
+        raise premises.refuse("damaged", premises.identity, RESTORE) from error
 
 
 def _master(premises: Premises) -> bytes:
@@ -85,7 +78,7 @@ def _master(premises: Premises) -> bytes:
         write_file(premises.master, os.urandom(MASTER_SIZE))
     master = premises.master.read_bytes()
     if len(master) != MASTER_SIZE:
-        raise premises.refuse(f"not {MASTER_SIZE} bytes long", premises.master, _RESTORE)
+        raise premises.refuse(f"not {MASTER_SIZE} bytes long", premises.master, RESTORE)
     return master
 
 
@@ -96,7 +89,7 @@ def _slots(premises: Premises, master: bytes) -> Slots:
     slots = Slots(premises.slots)
     if not hmac.compare_digest(slots.read(0), header):
         slots.close()
-        raise premises.refuse("does not belong to the master key", premises.slots, _RESTORE)
+        raise premises.refuse("does not belong to the master key", premises.slots, RESTORE)
     return slots
 
 
@@ -134,7 +127,7 @@ def _compare(premises: Premises, identity: Identity, master: bytes, manifest: _M
             f"the file is of region {identity.region}", premises.database, "put each region's file in its own directory"
         )
     if not hmac.compare_digest(identity.key_check, derive(master, "identity", identity.region, identity.uuid)):
-        raise premises.refuse("not the key of this region's file", premises.master, _RESTORE)
+        raise premises.refuse("not the key of this region's file", premises.master, RESTORE)
     if manifest is not None and manifest.uuid != identity.uuid:
         raise premises.refuse("the keys name another file", premises.identity, "put the file and its keys together")
 
@@ -148,5 +141,5 @@ def _used_slots(premises: Premises, slots: Slots) -> set[int]:
         ).fetchall()
     used = {int(slot) for (slot,) in rows}
     if len(used) != len(rows) or (used and not 0 < min(used) <= max(used) < slots.count):
-        raise premises.refuse("older than the region's file", premises.slots, _RESTORE)
+        raise premises.refuse("older than the region's file", premises.slots, RESTORE)
     return used

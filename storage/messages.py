@@ -1,8 +1,8 @@
 """Last messages: the newest (sent_at, version) of each participant, sealed, and nothing of the others.
 
 Rules: of one message the highest version counts, a deletion before content of the same version; over all messages of a
-participant the newest (sent_at, version) counts. Whatever lost is marked by keyed hash until it would have expired,
-so that it does not come back. The order and number of arrivals of the same facts change nothing.
+participant the newest (sent_at, version) counts. Whatever lost is marked by keyed hash until it would have expired, so
+that taking anything a second time, however late, changes nothing.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ from typing import Final
 
 from storage.errors import RegionRefused
 
+RESTORE: Final = "restore it from where the keys are kept"
+"""What to do when a part of the keys is missing or foreign."""
+
 _OTHERS: Final = 0o077
 
 
@@ -35,7 +38,13 @@ class Premises:
         return RegionRefused(self.name, what, where, remedy)
 
     def prepare(self) -> None:
-        """Make the two directories if they are missing, and check everything that is there. Raises RegionRefused."""
+        """Check everything that is there, and make the two directories if they are missing. Raises RegionRefused."""
+        has_file = os.path.lexists(self.database)
+        if not has_file and os.path.lexists(self.identity):
+            raise self.refuse("the region's file is missing", self.database, "restore it, or move its keys away")
+        for key in (self.master, self.slots):
+            if has_file and not os.path.lexists(key):
+                raise self.refuse("there is data but no key", key, RESTORE)
         for directory in (self.directory, self.key_directory):
             try:
                 _make_directories(directory)

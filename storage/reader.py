@@ -15,7 +15,7 @@ import msgspec
 
 from storage.calls import call_row
 from storage.entry import decode
-from storage.errors import StorageUnavailable
+from storage.errors import StorageError, StorageUnavailable
 from storage.messages import Body
 from storage.moment import from_microseconds
 from storage.operations import Call, StoredMessage
@@ -166,7 +166,10 @@ class ReaderThread:
 
     def read(self, question: Callable[[Reader], T]) -> Future[T]:
         """Ask; see `Region.read`."""
-        return self._executor.submit(self._ask, question)
+        try:
+            return self._executor.submit(self._ask, question)
+        except RuntimeError as error:
+            raise StorageError("the region is closed") from error
 
     def _ask(self, question: Callable[[Reader], T]) -> T:
         try:

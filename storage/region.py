@@ -96,7 +96,10 @@ class Region:
         self._writer.submit(operations, token)
 
     def read(self, question: Callable[[Reader], T]) -> Future[T]:
-        """Ask on the reader's thread, in one snapshot of what is committed; the future raises StorageUnavailable."""
+        """Ask on the reader's thread, in one snapshot of what is committed; the future raises StorageUnavailable.
+
+        Raises StorageError once closed.
+        """
         return self._reader.read(question)
 
     def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:

@@ -29,13 +29,13 @@ class Certifiable:
 
 
 def delete_due(transaction: Transaction, now: datetime, limit: int) -> tuple[Certifiable | None, bool]:
-    """Delete up to `limit` due messages inside the open transaction: the batch if any, and whether more are due."""
+    """Delete up to `limit` due messages inside the open transaction: the batch if any, and whether to go on."""
     moment = microseconds(now)
-    _forget(transaction, moment)
+    forgotten = _forget(transaction, moment)
     rows = transaction.execute(
         "SELECT id, due_at, slot FROM messages WHERE due_at <= ? ORDER BY due_at LIMIT ?", (moment, limit + 1)
     ).fetchall()
-    due, remaining = rows[:limit], len(rows) > limit
+    due, remaining = rows[:limit], len(rows) > limit or forgotten >= _FORGOTTEN_AT_ONCE
     if not due:
         return None, remaining
     fields: dict[str, object] = {
@@ -83,13 +83,14 @@ def leftovers(transaction: Transaction) -> Iterator[Certifiable]:
         yield Certifiable(int(intent), tuple(int(slot) for (slot,) in slots), fields)
 
 
-def _forget(transaction: Transaction, moment: int) -> None:
-    """Drop event digests and message marks whose time is over, a bounded number at once."""
-    transaction.execute(
+def _forget(transaction: Transaction, moment: int) -> int:
+    """Drop event digests and message marks whose time is over, a bounded number of each; the larger number dropped."""
+    events = transaction.execute(
         "DELETE FROM events WHERE digest IN (SELECT digest FROM events WHERE until <= ? LIMIT ?)",
         (moment, _FORGOTTEN_AT_ONCE),
-    )
-    transaction.execute(
+    ).rowcount
+    marks = transaction.execute(
         "DELETE FROM marks WHERE ident IN (SELECT ident FROM marks WHERE until <= ? LIMIT ?)",
         (moment, _FORGOTTEN_AT_ONCE),
-    )
+    ).rowcount
+    return max(events, marks)

@@ -19,10 +19,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from storage import sweep
 from storage.apply import apply
+from storage.connection import WritingConnection
 from storage.errors import OperationFailed, StorageError, StorageUnavailable
 from storage.operations import Operation, SweepOutcome
-from storage.schema import connect_writer, is_storage_failure, sqlite3
-from storage.transaction import FAILED_BY_ITSELF, Transaction
+from storage.schema import is_storage_failure
+from storage.transaction import FAILED_BY_ITSELF
 from storage.vault import Vault
 
 R = TypeVar("R")
@@ -31,7 +32,6 @@ RETRY_SECONDS: Final = 0.25
 """How long a failing disk is left alone between attempts."""
 
 _LARGEST_GROUP: Final = 4096
-_PAGES_GIVEN_BACK: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,11 @@ class Writer:
         failing: Callable[[StorageError | None], None],
     ) -> None:
         """Connect, and shred what a crash left to shred. Raises sqlite3.Error, StorageUnavailable."""
-        self._path = path
         self._vault = vault
         self._committed = committed
         self._failing = failing
-        self._transaction = Transaction(connect_writer(path), vault)
-        self._suspect = False
+        self._connection = WritingConnection(path, vault)
+        self._transaction = self._connection.transaction
         self._uncertified: deque[sweep.Certifiable] = deque(sweep.leftovers(self._transaction))
         for batch in self._uncertified:
             vault.shred(batch.slots)
@@ -134,18 +133,14 @@ class Writer:
 
     def close(self) -> None:
         """Give the connection back, after `stop`."""
-        connection = self._transaction.connection
-        # The log is durable as it is; only its size is at stake.
-        with contextlib.suppress(sqlite3.Error):
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        connection.close()
+        self._connection.close()
 
     # -- the writer's thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             self._persist(self._certify_all)
-            while self._work_waits():
+            while not self._abandoned.is_set() and self._work_waits():
                 if self._queue:
                     self._write_group()
                 if self._sweeps:
@@ -181,13 +176,15 @@ class Writer:
         self._committed(completed)
 
     def _commit(self, batch: list[_Submission]) -> list[Completed]:
+        # What an attempt before this one took; else a full disk would use up the slots.
+        self._transaction.shred()
         try:
-            return self._transact(
+            return self._connection.transact(
                 lambda: [Completed(each.token, apply(self._transaction, each.operations), None) for each in batch]
             )
         except FAILED_BY_ITSELF:
             # Savepoints cost too much to have them always: only a group with a bad submission pays for them.
-            return self._transact(lambda: [self._attempt(each) for each in batch])
+            return self._connection.transact(lambda: [self._attempt(each) for each in batch])
 
     def _attempt(self, submission: _Submission) -> Completed:
         try:
@@ -200,11 +197,13 @@ class Writer:
         return Completed(submission.token, results, None)
 
     def _sweep_batch(self, request: _Sweep) -> None:
-        transaction, future = self._transaction, request.future
+        future = request.future
         if not future.set_running_or_notify_cancel():
             return
         try:
-            batch, remaining = self._transact(lambda: sweep.delete_due(transaction, request.now, request.limit))
+            batch, remaining = self._connection.transact(
+                lambda: sweep.delete_due(self._transaction, request.now, request.limit)
+            )
         except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
             future.set_exception(error)
             return
@@ -221,47 +220,12 @@ class Writer:
         last: int | None = None
         while self._uncertified:
             batch = self._uncertified[0]
-            last = self._transact(lambda batch=batch: sweep.certify(self._transaction, batch))  # type: ignore[misc]
+            last = self._connection.transact(lambda batch=batch: sweep.certify(self._transaction, batch))  # type: ignore[misc]
             self._uncertified.popleft()
-            self._give_pages_back()
+            self._connection.give_pages_back()
         return last
 
-    def _give_pages_back(self) -> None:
-        """Shorten the file a little; the next sweep goes on where this one could not."""
-        with contextlib.suppress(sqlite3.Error):
-            self._transaction.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
-
     # -- failing and recovering -----------------------------------------------------------------------------------
-
-    def _transact(self, work: Callable[[], R]) -> R:
-        """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""
-        transaction = self._transaction
-        try:
-            if self._suspect:
-                self._reconnect()
-            transaction.begin()
-            result = work()
-            transaction.commit()
-        except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
-            self._roll_back(error)
-            if is_storage_failure(error):
-                raise StorageUnavailable(f"the region's file cannot be written: {error}") from error
-            raise
-        return result
-
-    def _roll_back(self, error: BaseException) -> None:
-        # After a failed sync the connection's idea of the file is not to be trusted (a full disk is harmless).
-        self._suspect = is_storage_failure(error) and _primary(error) != sqlite3.SQLITE_FULL
-        try:
-            self._transaction.rollback()
-        except sqlite3.Error:
-            self._suspect = True
-
-    def _reconnect(self) -> None:
-        self._transaction.connection.close()
-        self._transaction.move_to(connect_writer(self._path))
-        self._vault.recover()
-        self._suspect = False
 
     def _persist(self, step: Callable[[], R], waiting: Future[SweepOutcome] | None = None) -> R:
         """`step`, again and again until the disk takes it; a sweep's caller does not wait that long."""
@@ -294,7 +258,3 @@ class Writer:
             future = self._sweeps.popleft().future
             if future.set_running_or_notify_cancel():
                 future.set_exception(error)
-
-
-def _primary(error: BaseException) -> int:
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

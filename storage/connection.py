@@ -1,0 +1,82 @@
+"""The connection that writes: one transaction at a time, and what to do when the disk refuses one.
+
+Rules: owned by the writer's thread; a failed transaction is rolled back whole; after anything but a full disk the
+connection is replaced before the next attempt, since a sync that failed once must not be taken for one that worked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from storage.errors import StorageUnavailable
+from storage.schema import connect_writer, is_storage_failure, sqlite3
+from storage.transaction import FAILED_BY_ITSELF, Transaction
+from storage.vault import Vault
+
+R = TypeVar("R")
+
+_PAGES_GIVEN_BACK: Final = 256
+
+
+class WritingConnection:
+    """The region's file as its writer sees it."""
+
+    def __init__(self, path: Path, vault: Vault) -> None:
+        """Connect. Raises sqlite3.Error."""
+        self._path = path
+        self._vault = vault
+        self._suspect = False
+        self.transaction: Final = Transaction(connect_writer(path), vault)
+
+    def transact(self, work: Callable[[], R]) -> R:
+        """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""
+        transaction = self.transaction
+        try:
+            if self._suspect:
+                self._reconnect()
+            transaction.begin()
+            result = work()
+            transaction.commit()
+        except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
+            self._roll_back(error)
+            if is_storage_failure(error):
+                raise StorageUnavailable(f"the region's file cannot be written: {error}") from error
+            raise
+        return result
+
+    def _roll_back(self, error: BaseException) -> None:
+        # After a failed sync the connection's idea of the file is not to be trusted (a full disk is harmless).
+        if is_storage_failure(error) and _primary(error) != sqlite3.SQLITE_FULL:
+            self._suspect = True
+        try:
+            self.transaction.rollback()
+            if _primary(error) == sqlite3.SQLITE_FULL:
+                # A log that is copied into the file begins anew and needs no more room.
+                self.transaction.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error:
+            self._suspect = True
+
+    def _reconnect(self) -> None:
+        self.transaction.connection.close()
+        self.transaction.move_to(connect_writer(self._path))
+        self._vault.recover()
+        self._suspect = False
+
+    def give_pages_back(self) -> None:
+        """Shorten the file by some free pages; what fails here is done by the next sweep."""
+        with contextlib.suppress(sqlite3.Error):
+            self.transaction.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
+
+    def close(self) -> None:
+        """Copy the log into the file, where possible, and give the connection back."""
+        # The log is durable as it is; only its size is at stake.
+        with contextlib.suppress(sqlite3.Error):
+            self.transaction.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.transaction.connection.close()
+
+
+def _primary(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF

@@ -1,0 +1,91 @@
+"""A process that is killed while it writes: `python -m tests.storage.child WHAT ROOT`.
+
+It speaks by unbuffered lines on standard output; what it printed, its reader may rely on.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from storage.connection import WritingConnection
+from storage.operations import Append
+from storage.region import Region
+from storage.vault import Vault
+from storage.writer import Completed
+from tests.storage.desk import MONTH, START, Desk, message
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def write_for_ever(root: Path) -> None:
+    """Several threads append; every completed entry is printed."""
+
+    def committed(done: list[Completed]) -> None:
+        os.write(1, b"".join(b"%d %s\n" % (each.results[0], str(each.token).encode()) for each in done))
+
+    region = Region.open(
+        "europe",
+        directory=root / "data" / "europe",
+        key_directory=root / "keys" / "europe",
+        committed=committed,
+        failing=lambda error: None,
+    )
+
+    def write(name: int) -> None:
+        for number in itertools.count():
+            leaf = f"{os.getpid()}-{name}-{number}"
+            region.submit((Append(leaf.encode(), ("contoso", str(name))),), leaf)
+            while region.pending > 500:
+                pass
+
+    for name in range(3):
+        threading.Thread(target=write, args=(name,)).start()
+
+
+def die_in_sweep(root: Path, when: str) -> None:
+    """Delete, and be killed before the keys are overwritten, before they are all, or before the certificate."""
+    desk = Desk(root)
+    for number in range(10):
+        desk.do(message(f"needle {number}", participant=f"8:acs:r_{number}"))
+    shred = Vault.shred
+
+    def shred_some(vault: Vault, slots: Iterable[int]) -> None:
+        shred(vault, list(slots)[:4])
+        die()
+
+    def shred_and_fail_next(vault: Vault, slots: Iterable[int]) -> None:
+        shred(vault, slots)
+        WritingConnection.transact = die  # type: ignore[method-assign,assignment]
+
+    Vault.shred = {  # type: ignore[method-assign]
+        "before shredding": die,
+        "amid shredding": shred_some,
+        "before the certificate": shred_and_fail_next,
+    }[when]
+    desk.region.sweep(START + MONTH, 10).result(30)
+
+
+def die_in_superseding(root: Path) -> None:
+    """Replace a message, and be killed when the commit is durable and the old key is not yet overwritten."""
+    desk = Desk(root)
+    desk.do(message("needle 0"))
+    Vault.shred = die  # type: ignore[method-assign,assignment]
+    desk.do(message("needle 1", version=2))
+
+
+if __name__ == "__main__":
+    what, place = sys.argv[1], Path(sys.argv[2])
+    if what == "write":
+        write_for_ever(place)
+    elif what == "supersede":
+        die_in_superseding(place)
+    else:
+        die_in_sweep(place, what)
