@@ -163,6 +163,6 @@ class Scribe:
                 return [append, (CloseCall(call), None)]
             case facts.CallMerged():
                 source = CallKey(fact.call.organization, fact.source)
-                return [append, (MoveCall(source=source, target=call), None)]
+                return [append, (MoveCall(source=source, target=call), None), (CloseCall(source), None)]
             case _:
                 return [append]
