@@ -206,7 +206,8 @@ def acknowledge_by_hand(client: aiomqtt.Client) -> None:
 
 def acknowledge(client: aiomqtt.Client, message: aiomqtt.Message) -> None:
     """PUBACK for a message that came by this very client; on a dead connection nothing happens."""
-    client._client.ack(message.mid, message.qos)
+    if client._client.is_connected():
+        client._client.ack(message.mid, message.qos)
 
 
 def _connect_properties() -> Properties:

@@ -16,9 +16,7 @@ from gateway.core.errors import Refusal
 RAW_ID_LIMIT: Final = 512
 """The longest raw id taken, in characters."""
 
-_COMMUNICATION_USER: Final = re.compile(
-    r"8:(?:acs|dod-acs|gcch-acs):(?P<resource>[0-9A-Za-z-]+)_(?P<user>[!-~]+)"
-)
+_COMMUNICATION_USER: Final = re.compile(r"8:(?:acs|dod-acs|gcch-acs):(?P<resource>[0-9A-Za-z-]+)_(?P<user>[!-~]+)")
 
 
 def resource_of(raw_id: str) -> str | None:
