@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from storage.connection import WritingConnection
@@ -65,11 +65,12 @@ def die_in_sweep(root: Path, when: str) -> None:
         shred(vault, slots)
         WritingConnection.transact = die  # type: ignore[method-assign,assignment]
 
-    Vault.shred = {  # type: ignore[method-assign]
+    steps: dict[str, Callable[[Vault, Iterable[int]], None]] = {
         "before shredding": die,
         "amid shredding": shred_some,
         "before the certificate": shred_and_fail_next,
-    }[when]
+    }
+    Vault.shred = steps[when]  # type: ignore[method-assign,assignment]
     desk.region.sweep(START + MONTH, 10).result(30)
 
 
