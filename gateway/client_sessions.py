@@ -217,7 +217,8 @@ class Sessions:
                     data = await session.socket.recv(decode=False)
             except TimeoutError:
                 if session.bye is None and session.resume_at is not None and loop.time() >= session.resume_at:
-                    await session.socket.close()  # asked to come back now
+                    await session.socket.close()
+                    return _Ending(1001, "the gateway asked to come back now", wait=0.0)
                 return session.ending(1006, "nothing was heard for too long", loop.time())
             except ConnectionClosed as closed:
                 code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "connection lost")
