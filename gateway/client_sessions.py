@@ -258,7 +258,7 @@ class Sessions:
         self.welcome = frame
         session.lifetime = (frame.expires_at - frame.server_time).total_seconds()
         silence = self._settings.silence
-        session.patience = 2.0 * frame.ping_seconds + 2.0 if silence is None else silence
+        session.patience = 2.0 * frame.ping_seconds + min(2.0, frame.ping_seconds) if silence is None else silence
         if not session.opened.is_set():
             self._state.outbox.connected(session.heard_at)
             session.opened.set()

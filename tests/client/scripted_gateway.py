@@ -38,7 +38,7 @@ class Peer:
         """Send a frame."""
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
-    async def welcome(self, *, ping_seconds: int = 15, expires_at: str = FAR) -> dict[str, Any]:
+    async def welcome(self, *, ping_seconds: float = 15, expires_at: str = FAR) -> dict[str, Any]:
         """Hear `hello` and welcome it."""
         hello = await self.hear("hello")
         await self.say(

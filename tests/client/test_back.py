@@ -11,7 +11,7 @@ import pytest
 from gateway.client import ClientClosed
 from gateway.core.types import Capability, State
 from tests.client.apps import Back, client_of, drop, take
-from tests.client.scripted_gateway import Peer, notice, scripted
+from tests.client.scripted_gateway import NOW, Peer, notice, scripted
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 4001, 4002, 4003, 4008, 4013])
@@ -167,6 +167,25 @@ async def test_the_old_connections_end_does_not_touch_the_new_session() -> None:
     async with scripted(first, second) as url, client_of(url, silence=silence) as client:
         assert (await take(client, 1))[0].id == "n_1"
         assert len(set(devices)) == 1
+
+
+async def test_silence_is_measured_by_the_gateways_pings_and_a_ping_breaks_it() -> None:
+    """Without two pings in a row the connection is dead; with them it lives however long nothing else comes."""
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome(ping_seconds=0.05)
+        await peer.state()
+        for _ in range(5):
+            await asyncio.sleep(0.05)
+            await peer.say("ping", at=NOW)
+            await peer.hear("pong")
+        await peer.socket.wait_closed()
+
+    async with scripted(first, back := Back()) as url, client_of(url) as client:
+        began_at = asyncio.get_running_loop().time()
+        await client.join("c")
+        await back.awaited(2)
+        assert asyncio.get_running_loop().time() - began_at >= 0.4
 
 
 async def test_a_ping_is_answered_with_its_time() -> None:
