@@ -87,8 +87,8 @@ def connect(
     `device` names this installation and is best kept over restarts; by default each client makes one up.
     `locale` is a BCP 47 tag. `name` and `capabilities` go into the `hello`. `receive` confirms `received` of each
     notice by itself. `silence` is how long nothing may come before the connection counts as dead; by default twice
-    the gateway's ping interval and at most two seconds more. `now` is the wall clock (aware UTC), `chance` gives the randomness
-    of delays, in [0, 1).
+    the gateway's ping interval and at most two seconds more. `now` is the wall clock (aware UTC), `chance` gives
+    the randomness of delays, in [0, 1).
 
     Raises ValueError for a URL that is none.
     """
