@@ -121,6 +121,7 @@ CORPUS: list[tuple[str, bytes, int]] = [
     ("lone surrogate", ACK[:-1] + b',"x":"\\ud800"}', 4400),
     ("lone low surrogate", ACK[:-1] + b',"x":"\\udc00\\ud800"}', 4400),
     ("lone surrogate as a name", ACK[:-1] + b',"\\uD800":1}', 4400),
+    ("lone surrogate in a quick frame", b'{"type":"pong","at":"\\ud800"}', 4400),
     ("control character", ACK[:-1] + b',"x":"\x01"}', 4400),
     ("nine deep", ACK[:-1] + b',"x":' + b"[" * 8 + b"]" * 8 + b"}", 4400),
     ("nine deep, objects", ACK[:-1] + b',"x":' + b'{"x":' * 8 + b"1" + b"}" * 8 + b"}", 4400),
@@ -156,6 +157,15 @@ CORPUS: list[tuple[str, bytes, int]] = [
     ("refresh without token", frame(type="refresh"), 4400),
     ("capabilities not a list", frame(type="hello", capabilities="displayed"), 4400),
 ]  # fmt: skip
+
+
+TOO_LONG_TO_BE_QUICK = b" " * 600
+MEMBERS = [
+    *('"type":"ack"', '"type":"pong"', '"notice":"n"', '"level":"received"', '"level":"sent"', '"digest":"x"'),
+    *('"at":"2026-11-23T14:00:00.123Z"', '"at":"\\u0032026-11-23T14:00:00.123Z"', '"at":"\\ud800"', '"digest":null'),
+    *('"x":1', '"x":NaN', '"x":[[[[[[[[[]]]]]]]]]', '"x":99999999999999999999', '"":""', "1:1"),
+    *('"notice":"\\"n\\""', '"n\\u006ftice":"n"', '"digest":"\\ud800"', '"notice":null'),
+]
 
 
 class TestRefused:
@@ -226,8 +236,13 @@ class TestRefused:
     def test_both_paths_agree(self, place: int, inserted: bytes, removed: int) -> None:
         """An ack that the quick path takes is what the strict path would have read."""
         data = ACK[:place] + inserted + ACK[place + removed :]
-        padded = data + b" " * 600  # too long for the quick path
-        assert outcome(data) == outcome(padded)
+        assert outcome(data) == outcome(data + TOO_LONG_TO_BE_QUICK)
+
+    @given(st.lists(st.sampled_from(MEMBERS), min_size=1, max_size=7))
+    def test_both_paths_agree_on_any_members(self, members: list[str]) -> None:
+        """Nothing slips through the counting of quotes: duplicates, nulls, escapes, numbers, depth."""
+        data = ("{" + ",".join(members) + "}").encode()
+        assert outcome(data) == outcome(data + TOO_LONG_TO_BE_QUICK)
 
 
 def outcome(data: bytes) -> object:
