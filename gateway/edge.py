@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -70,6 +71,7 @@ class Edge:
         self.frames_written = 0
         """Frames handed to sockets since the last tick; sockets count here."""
         self._draining = False
+        self._quiet = asyncio.Event()
         self._roll = Roll()
         self._handshakes = Deadlines[Socket](limits.handshake_seconds)
         self._strangers = Deadlines[Session](limits.hello_seconds)
@@ -158,6 +160,8 @@ class Edge:
         """The connection is no more."""
         self._handshakes.discard(socket)
         self._closing.discard(socket)
+        if not self._closing:
+            self._quiet.set()
 
     def tick(self, lag: float = 0.0) -> None:
         """End everything whose time is over and ask whose turn it is whether they are there.
@@ -181,7 +185,10 @@ class Edge:
         self._metrics.event_loop_lag(lag)
 
     async def drain(self, grace: float = 1.0) -> None:
-        """Ask every client to come back elsewhere, spread in time; after `grace` seconds close with 4001."""
+        """Ask every client to come back elsewhere, spread in time; after `grace` seconds close with 4001.
+
+        Returns when every farewell has arrived, or after `close_seconds`.
+        """
         self._draining = True
         for place, session in enumerate(list(self._roll)):
             session.send(wire.goaway(place * 1000 // self.limits.reconnects_per_second))
@@ -192,6 +199,10 @@ class Edge:
             self.end(session, Bye(4001, "draining"))
             if place % _SLICE == 0:
                 await asyncio.sleep(0)
+        self._quiet.clear()
+        if self._closing:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), self.limits.close_seconds)
 
     # -- frames ------------------------------------------------------------------------------------------------
 

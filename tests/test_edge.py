@@ -484,6 +484,17 @@ class TestDrain:
             async with world.socket() as late:
                 assert await farewell(late) == (4001, "reconnect")
 
+    async def test_a_drain_ends_when_every_farewell_has_arrived(self) -> None:
+        """What is cut right after it has lost nothing; one that does not read cannot hold it up for long."""
+        async with World.open(close_seconds=0.05) as world, world.client() as socket, world.raw() as raw:
+            raw.text(type="hello", token=world.token("eve"))
+            await raw.next()
+            raw.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await world.edge.drain(grace=0)
+            await world.listener.close()
+            await expect(socket, "goaway")
+            assert await farewell(socket) == (4001, "reconnect")
+
     async def test_frames_are_served_until_the_end(self) -> None:
         """An ack that comes after `goaway` still gets its receipt."""
         async with World.open() as world, world.client() as socket:
