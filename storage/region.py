@@ -106,7 +106,7 @@ class Region:
         """Delete at most `limit` messages due at `now`, shred and certify them; call again while any remain.
 
         The future raises StorageUnavailable while the disk fails: either nothing was deleted, or the certificate
-        follows as soon as writing works. Raises StorageError once closed.
+        follows as soon as writing works. Raises StorageError once closed, ValueError for a limit below one.
         """
         return self._writer.sweep(now, limit)
 

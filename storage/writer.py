@@ -82,6 +82,8 @@ class Writer:
         self._sweeps: deque[_Sweep] = deque()
         self._in_flight = 0
         self._awake = threading.Event()
+        # Held for the moment between asking whether the region is open and queueing, so that nothing slips in behind.
+        self._door = threading.Lock()
         self._closing = False
         self._abandoned = threading.Event()
         self.failure: StorageError | None = None
@@ -106,24 +108,30 @@ class Writer:
 
     def submit(self, operations: Sequence[Operation], token: object) -> None:
         """Queue operations that succeed or fail together. Raises StorageError once closed."""
-        if self._closing:
-            raise StorageError("the region is closed")
-        self._queue.append(_Submission(tuple(operations), token))
+        submission = _Submission(tuple(operations), token)
+        with self._door:
+            if self._closing:
+                raise StorageError("the region is closed")
+            self._queue.append(submission)
         if not self._awake.is_set():
             self._awake.set()
 
     def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:
-        """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed."""
-        if self._closing:
-            raise StorageError("the region is closed")
+        """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed, ValueError."""
+        if limit < 1:
+            raise ValueError("a batch has at least one message")
         request = _Sweep(now, limit, Future())
-        self._sweeps.append(request)
+        with self._door:
+            if self._closing:
+                raise StorageError("the region is closed")
+            self._sweeps.append(request)
         self._awake.set()
         return request.future
 
     def stop(self, timeout: float) -> int:
         """Drain the queue for up to `timeout` seconds and end; how many submissions were not written."""
-        self._closing = True
+        with self._door:
+            self._closing = True
         self._awake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
@@ -153,7 +161,8 @@ class Writer:
             self._failing(self.failure)
             raise
         finally:
-            self._closing = True
+            with self._door:
+                self._closing = True
             self._refuse_sweeps(StorageUnavailable("the region is closed"))
 
     def _work_waits(self) -> bool:

@@ -131,7 +131,9 @@ def test_an_append_waits_for_one_batch_at_most(desk: Desk) -> None:
 
 
 def test_nonsense_fails_alone(desk: Desk) -> None:
-    """A naive moment is refused; the writer goes on."""
+    """A naive moment or an empty batch is refused; the writer goes on."""
+    with pytest.raises(ValueError, match="at least one"):
+        desk.region.sweep(START, 0)
     with pytest.raises(TypeError):
         desk.region.sweep(START.replace(tzinfo=None), 10).result(30)
     assert desk.do(append("{}")) == (0,)
