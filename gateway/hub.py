@@ -119,14 +119,14 @@ class Hub:
         notice = None if live is None else live.call.notices[frame.notice]
         presence = None if live is None or notice is None else _owing(live, notice, session)
         if live is None or notice is None or presence is None:
-            return refuse(session, UNKNOWN_NOTICE)
+            return refuse(session, UNKNOWN_NOTICE, ack=frame)
         if frame.level is Level.SENT:
-            return refuse(session, NO_LEVEL)
+            return refuse(session, NO_LEVEL, ack=frame)
         if not _digest_fits(notice, frame):
-            return refuse(session, WRONG_DIGEST)
+            return refuse(session, WRONG_DIGEST, ack=frame)
         region = self._ledgers.regions[presence.region]
         if region.pending > MOST_WAITING:
-            return refuse(session, PUT_OFF)
+            return refuse(session, PUT_OFF, ack=frame)
         self._prove(session, live, notice, presence, frame)
         return None
 
@@ -199,9 +199,10 @@ class Hub:
         return None
 
 
-def refuse(session: Session, refusal: Refusal, answered: str | None = None) -> None:
+def refuse(session: Session, refusal: Refusal, answered: str | None = None, *, ack: wire.Ack | None = None) -> None:
     """Answer with an `error`; nothing is recorded and the connection stays."""
-    session.send(wire.error(code=refusal.code, message=refusal.detail, temporary=refusal.temporary, id=answered))
+    code, message, temporary = refusal.code, refusal.detail, refusal.temporary
+    session.send(wire.error(code=code, message=message, temporary=temporary, id=answered, ack=ack))
 
 
 def void(_: object) -> None:

@@ -238,9 +238,15 @@ def error(
     message: str,
     temporary: bool,
     id: str | None = None,
+    ack: Ack | None = None,
 ) -> bytes:
-    """One request is refused and the connection stays; `id` is that of the frame it answers."""
+    """One request is refused and the connection stays; `id` is that of the frame it answers.
+
+    An ack has no id: it is named by its `notice` and `level`.
+    """
     answers: dict[str, object] = {} if id is None else {"id": id}
+    if ack is not None:
+        answers |= {"notice": ack.notice, "level": ack.level.value}
     return _frame("error", {"code": code, "message": message, "temporary": temporary, **answers})
 
 
