@@ -9,17 +9,15 @@ call's other regions must know to stand alone is mirrored there.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
 from gateway.core import facts
-from gateway.core.types import CallKey, rfc3339
+from gateway.core.types import CallKey, Capability, Change, Level, Role, State, rfc3339
 from storage.entry import canonical
 from storage.operations import Append, CloseCall, MoveCall, OpenCall, Operation, SealPresence
 
@@ -58,20 +56,19 @@ def commitment(salt: bytes, participant: str) -> str:
 
 def device_digest(salt: bytes, device: str) -> str:
     """A client's device as an entry names it: the same within one presence, and nowhere else."""
-    return hmac.digest(salt, device.encode(), "sha256").hex()[:32]
+    return hashlib.sha256(salt + device.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _plain(value: object) -> object:
-    match value:
-        case datetime():
-            return rfc3339(value)
-        case StrEnum():
-            return value.value
-        case tuple():
-            return list(value)
-        case _:
-            return value
-
+_WRITTEN: Final[dict[type, Callable[[Any], object]]] = {
+    datetime: rfc3339,
+    tuple: list,
+    Capability: str,
+    Change: str,
+    Level: str,
+    Role: str,
+    State: str,
+}
+"""How a value that is not plain JSON stands in an entry."""
 
 _FIELDS: Final = {kind: tuple(name for name in kind.__struct_fields__ if name != "call") for kind in facts.KINDS}
 
@@ -83,7 +80,8 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
     for name in _FIELDS[type(fact)]:
         value = getattr(fact, name)
         if value is not None:
-            entry[name] = _plain(value)
+            written = _WRITTEN.get(type(value))
+            entry[name] = value if written is None else written(value)
     match fact:
         case facts.CallOpened():
             entry["home"] = ink.home

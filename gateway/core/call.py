@@ -10,8 +10,7 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import singledispatchmethod
-from typing import Final
+from typing import Any, Final
 
 from gateway.core import facts
 from gateway.core.fusion import LAPSE, Track, next_check
@@ -115,28 +114,22 @@ class Call:
             if not notice.terminal and self.episodes[notice.fact.episode].ended_at is None
         ]
 
-    @singledispatchmethod
     def apply(self, fact: facts.AnyFact) -> None:
         """Take `fact` in. Facts must come in ledger order; one that is here already changes nothing."""
-        raise TypeError(f"a call has no use for {type(fact).__name__}")
+        _APPLIED[type(fact)](self, fact)
 
-    @apply.register
-    def _(self, fact: facts.CallOpened) -> None:
-        self.opened_at = fact.at
-        self.ended, self.ended_at = False, None
+    def _call_opened(self, fact: facts.CallOpened) -> None:
+        self.opened_at, self.ended, self.ended_at = fact.at, False, None
 
-    @apply.register
-    def _(self, fact: facts.CallEnded) -> None:
-        self.ended, self.ended_at = True, fact.at
-        self.revision = fact.revision
+    def _call_ended(self, fact: facts.CallEnded) -> None:
+        self.ended, self.ended_at, self.revision = True, fact.at, fact.revision
         self.sequences.clear()
         for track in self.tracks.values():
             self._end_episode(track.episode, fact.at)
             track.become(State.INACTIVE, fact.at)
             track.words.clear()
 
-    @apply.register
-    def _(self, fact: facts.CallMerged) -> None:
+    def _call_merged(self, fact: facts.CallMerged) -> None:
         """Of two open episodes of a capability the earlier is kept: everyone was told of one of them."""
         self.revision = fact.revision
         for capability, track in self.tracks.items():
@@ -152,12 +145,10 @@ class Call:
                 track.become(State.ACTIVE, open_ones[0].started_at)
                 track.since = open_ones[0].started_at
 
-    @apply.register
-    def _(self, fact: facts.ObservationMade) -> None:
+    def _observation_made(self, fact: facts.ObservationMade) -> None:
         self._hear(fact.capability, lambda track: track.hear(fact))
 
-    @apply.register
-    def _(self, fact: facts.ClaimLapsed) -> None:
+    def _claim_lapsed(self, fact: facts.ClaimLapsed) -> None:
         self._hear(fact.capability, lambda track: track.lapse(fact.source, fact.at))
 
     def _hear(self, capability: Capability, change: Callable[[Track], None]) -> None:
@@ -167,16 +158,14 @@ class Call:
         if moment is not None:
             self.wake(moment, "fuse", capability)
 
-    @apply.register
-    def _(self, fact: facts.CapabilityChanged) -> None:
+    def _capability_changed(self, fact: facts.CapabilityChanged) -> None:
         self.revision = fact.revision
         track = self.tracks[fact.capability]
         if fact.state is State.INACTIVE:
             self._end_episode(track.episode, fact.at)
         track.become(fact.state, fact.at)
 
-    @apply.register
-    def _(self, fact: facts.NoticeIssued) -> None:
+    def _notice_issued(self, fact: facts.NoticeIssued) -> None:
         if fact.notice in self.notices:
             return
         self.revision = max(self.revision, fact.revision)
@@ -201,8 +190,7 @@ class Call:
         if episode is not None and self.episodes[episode].ended_at is None:
             self.episodes[episode].ended_at = at
 
-    @apply.register
-    def _(self, fact: facts.PresenceOpened) -> None:
+    def _presence_opened(self, fact: facts.PresenceOpened) -> None:
         presence = Presence(
             fact.presence,
             fact.who,
@@ -219,25 +207,21 @@ class Call:
             self.latest[fact.participant] = presence
         self.wake(fact.at + self.policy.deadline, "presence", fact.presence)
 
-    @apply.register
-    def _(self, fact: facts.PresenceListed) -> None:
+    def _presence_listed(self, fact: facts.PresenceListed) -> None:
         presence = self.presences[fact.presence]
         presence.listed = fact.listed
         self.heard_of[presence.who] = fact.occurred_at
 
-    @apply.register
-    def _(self, fact: facts.SessionJoined) -> None:
+    def _session_joined(self, fact: facts.SessionJoined) -> None:
         self.presences[fact.presence].join(fact.session, fact.device)
 
-    @apply.register
-    def _(self, fact: facts.SessionLeft) -> None:
+    def _session_left(self, fact: facts.SessionLeft) -> None:
         presence = self.presences[fact.presence]
         presence.lose(fact.session, fact.at)
         if not presence.sessions:
             self._depart(presence, fact.at)
 
-    @apply.register
-    def _(self, fact: facts.PresenceClosed) -> None:
+    def _presence_closed(self, fact: facts.PresenceClosed) -> None:
         presence = self.presences[fact.presence]
         presence.close(fact.reason, fact.at)
         self._depart(presence, fact.at)
@@ -247,18 +231,15 @@ class Call:
         if presence.open:
             self.wake(at + self.policy.absence, "absence", presence.id)
 
-    @apply.register
-    def _(self, fact: facts.RosterSeen) -> None:
+    def _roster_seen(self, fact: facts.RosterSeen) -> None:
         self.sequences[fact.connection] = fact.sequence
         self.others = fact.others
 
-    @apply.register
-    def _(self, fact: facts.NoticesSent) -> None:
+    def _notices_sent(self, fact: facts.NoticesSent) -> None:
         for notice in fact.notices:
             self.notices[notice].sent.update(fact.presences)
 
-    @apply.register
-    def _(self, fact: facts.LevelProved) -> None:
+    def _level_proved(self, fact: facts.LevelProved) -> None:
         who = self.presences[fact.presence].who
         proofs = self.notices[fact.notice].proofs.setdefault(who, {})
         if fact.level in CONSENT:
@@ -266,8 +247,7 @@ class Call:
         else:
             proofs.setdefault(fact.level, Proof(fact.at))
 
-    @apply.register
-    def _(self, fact: facts.NoticeOverdue) -> None:
+    def _notice_overdue(self, fact: facts.NoticeOverdue) -> None:
         for presence in fact.presences:
             self.presences[presence].overdue.add(fact.notice)
 
@@ -281,6 +261,26 @@ class Call:
                 self.notices[fact.notice].durable = True
             case facts.PresenceOpened():
                 self.presences[fact.presence].durable = True
+
+
+_APPLIED: Final[dict[type[facts.AnyFact], Callable[[Call, Any], None]]] = {
+    facts.CallOpened: Call._call_opened,
+    facts.CallEnded: Call._call_ended,
+    facts.CallMerged: Call._call_merged,
+    facts.ObservationMade: Call._observation_made,
+    facts.ClaimLapsed: Call._claim_lapsed,
+    facts.CapabilityChanged: Call._capability_changed,
+    facts.NoticeIssued: Call._notice_issued,
+    facts.PresenceOpened: Call._presence_opened,
+    facts.PresenceListed: Call._presence_listed,
+    facts.SessionJoined: Call._session_joined,
+    facts.SessionLeft: Call._session_left,
+    facts.PresenceClosed: Call._presence_closed,
+    facts.RosterSeen: Call._roster_seen,
+    facts.NoticesSent: Call._notices_sent,
+    facts.LevelProved: Call._level_proved,
+    facts.NoticeOverdue: Call._notice_overdue,
+}
 
 
 def proved_at(notice: Notice, who: str, level: Level) -> Proof | None:

@@ -36,7 +36,7 @@ def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) 
                 source=claim.source,
                 authority=claim.authority,
                 occurred_at=milliseconds(min(claim.occurred_at, step.now)),
-                verdict=verdict,
+                verdict=verdict.value,
                 failed=claim.failed,
                 cause=claim.cause,
             )
