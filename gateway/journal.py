@@ -1,7 +1,7 @@
 """The journal: translates what happened into ledger entries of the right region, and back.
 
 Rules: an entry carries no personal data. A person goes into the region's vault and the entry keeps a commitment,
-SHA-256 over a random 256-bit salt and the raw id; a client's device becomes a keyed digest under the same salt. A
+SHA-256 over a random 256-bit salt and the raw id; a client's device becomes a digest under the same salt. A
 fact about a presence belongs to the presence's region, a fact about the call to the call's home, and what the
 call's other regions must know to stand alone is mirrored there.
 """
