@@ -86,9 +86,14 @@ def show_coverage(answer: Answer) -> None:
 
 
 def show_sweep(answer: Answer) -> None:
-    """What a sweep did, figure by figure."""
-    rows = [(name.replace("_", " "), _flat(value)) for name, value in answer.items()]
-    _table("Sweep", ("figure", "value"), rows)
+    """How much a sweep deleted in each region, and the entries that certify it."""
+    regions: Mapping[str, Answer] = answer.get("regions", {})
+    rows = [
+        (name, swept.get("deleted"), ", ".join(str(entry) for entry in swept.get("certificates", ())) or None)
+        for name, swept in regions.items()
+    ]
+    _table("Sweep", ("region", "deleted", "certificate entries"), rows)
+    print(f"{printable(answer.get('deleted'))} deleted in all.")
 
 
 def _state(call: Answer, capability: str) -> object:
@@ -99,10 +104,6 @@ def _state(call: Answer, capability: str) -> object:
 
 def _seconds(milliseconds: object) -> str:
     return f"{milliseconds / 1000:.1f} s" if isinstance(milliseconds, int | float) else _NEVER
-
-
-def _flat(value: object) -> object:
-    return json.dumps(value, ensure_ascii=True) if isinstance(value, Mapping | list) else value
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

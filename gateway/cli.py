@@ -1,0 +1,296 @@
+"""The command `gateway`: reads the command line, does one thing, and says in one line why it could not.
+
+Rules: exit 0 on success, 2 on a refusal or bad usage, 1 where the answer itself is bad news; no traceback for
+anything a user can cause; what needs a running gateway asks its control API, and only where none runs do the
+commands that may take the regions' locks themselves. Heavy rooms are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import quote
+
+import click
+
+from gateway.config import ConfigError, load
+from gateway.core.errors import GatewayError
+from gateway.settings import Settings
+from storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from gateway.outbound import ControlClient
+
+_DAY_SECONDS: Final = 24 * 3600
+_LEVELS: Final = ("received", "displayed", "acknowledged", "consented")
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("gateway.toml"),
+    envvar="GATEWAY_CONFIG",
+    show_default=True,
+    help="The configuration file.",
+)
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+_organization = click.option("--organization", help="Whose call, where several have one of this id.")
+
+
+class Moment(click.ParamType[datetime]):
+    """A time on the command line: RFC 3339 with an offset or Z."""
+
+    name = "RFC3339"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """`value` as an aware time in UTC; anything else is bad usage."""
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = None
+        if moment is None or moment.tzinfo is None:
+            self.fail("is no time; write it like 2026-11-23T14:00:00Z", param, ctx)
+        return moment.astimezone(UTC)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="notification-gateway", message="%(version)s")
+def cli() -> None:
+    """Tells everyone in a call that it is being recorded or transcribed, and proves it."""
+
+
+@cli.command()
+@click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+def init(directory: Path) -> None:
+    """Write gateway.toml, fresh keys and the data directory into DIR (here)."""
+    from gateway.cli_init import initialise
+
+    for path in initialise(directory):
+        click.echo(f"wrote {path}")
+
+
+@cli.command()
+@_config
+def serve(config: Path) -> None:
+    """Run the gateway until SIGTERM; print one JSON line when it listens."""
+    from gateway import app, log
+
+    settings = load(config, os.environ)
+    log.configure(settings.log.level)
+    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+        runner.run(app.serve(settings))
+
+
+@cli.command()
+@click.option("--participant", required=True, metavar="RAWID", help="Whose token: an ACS raw id.")
+@click.option("--call", "calls", required=True, multiple=True, help="A call it is good for; may be repeated.")
+@click.option("--ttl", type=click.IntRange(1, _DAY_SECONDS), default=3600, show_default=True, help="Seconds.")
+@click.option("--observer", is_flag=True, help="Reports observations and owes nothing; may name call '*'.")
+@click.option("--name", help="The display name.")
+@_config
+def token(participant: str, calls: tuple[str, ...], ttl: int, observer: bool, name: str | None, config: Path) -> None:
+    """Print a client token signed with the key beside the configured JWKS file."""
+    from gateway import keys
+    from gateway.core.residency import resource_of
+    from gateway.core.tokens import mint, verify
+    from gateway.core.types import Role
+
+    settings = load(config, os.environ)
+    if resource_of(participant) not in settings.resources:
+        raise click.UsageError("--participant is no raw id of a configured resource (8:acs:<resource>_<user>)")
+    if "*" in calls and not observer:
+        raise click.UsageError("--call '*' is for observers; add --observer or name the calls")
+    if not all(calls):
+        raise click.UsageError("--call is empty; name the call")
+    now = datetime.now(UTC)
+    clients = settings.clients
+    minted = mint(
+        keys.signing_key(settings),
+        issuer=clients.issuer,
+        audience=clients.audience,
+        participant=participant,
+        calls=calls,
+        now=now,
+        expires_at=now + timedelta(seconds=ttl),
+        role=Role.OBSERVER if observer else Role.PARTICIPANT,
+        name=name,
+    )
+    try:
+        verify(minted, keys.client_keys(settings), issuer=clients.issuer, audience=clients.audience, now=now)
+    except GatewayError:
+        raise ConfigError(
+            f"{clients.jwks_file}: [clients] jwks_file: does not believe the private key beside it; "
+            "add that key's public part"
+        ) from None
+    click.echo(minted)
+
+
+@cli.command()
+@_as_json
+@_config
+def calls(as_json: bool, config: Path) -> None:
+    """List the open calls and what is on in each."""
+    from gateway import cli_views
+
+    running = _running(load(config, os.environ))
+    answer = running.get("/v1/calls")
+    (cli_views.show_json if as_json else cli_views.show_calls)(answer)
+
+
+@cli.command()
+@click.argument("call")
+@click.option("--level", type=click.Choice(_LEVELS), help="What counts as proof (as configured).")
+@_organization
+@click.option("--wait", type=click.FloatRange(0, 300), default=0.0, help="Wait so many seconds for completeness.")
+@_as_json
+@_config
+def coverage(call: str, level: str | None, organization: str | None, wait: float, as_json: bool, config: Path) -> None:
+    """Show who was told what in CALL, with every gap, its reason and its length."""
+    from gateway import cli_views
+    from gateway.outbound import NotRunning
+
+    settings = load(config, os.environ)
+    wanted = level or settings.notices.require.value
+    try:
+        answer = _running(settings).get(
+            f"/v1/calls/{quote(call, safe='')}/coverage", level=wanted, organization=organization, wait=wait or None
+        )
+    except NotRunning:
+        answer = asyncio.run(_offline_coverage(settings, call, organization, wanted))
+    (cli_views.show_json if as_json else cli_views.show_coverage)(answer)
+
+
+@cli.group()
+def retention() -> None:
+    """Say how long messages are kept, and delete what is due."""
+
+
+@retention.command()
+@click.option("--now", type=Moment(), help="Delete what is due by then instead of by the clock.")
+@_as_json
+@_config
+def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
+    """Delete what expired, in every region, and print what a sweep certifies."""
+    from gateway import cli_views
+    from gateway.core.types import rfc3339
+    from gateway.outbound import NotRunning
+
+    settings = load(config, os.environ)
+    try:
+        answer = _running(settings).post("/v1/retention/sweep", {"now": rfc3339(now)} if now else {})
+    except NotRunning:
+        answer = asyncio.run(_offline_sweep(settings, now))
+    (cli_views.show_json if as_json else cli_views.show_sweep)(answer)
+
+
+@cli.group()
+def residue() -> None:
+    """Look for what must be gone."""
+
+
+@residue.command()
+@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--needle-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def scan(data: Path, needle_file: Path) -> int:
+    """Look for each line of NEEDLE_FILE in every file under DATA; exit 1 if any is found."""
+    from gateway.cli_views import printable
+    from storage.residue import scan as search
+
+    needles = [line for line in needle_file.read_bytes().splitlines() if line.strip()]
+    if not needles:
+        raise click.UsageError("--needle-file holds no needle; write one on each line")
+    hits = search(data, needles)
+    for hit in hits:
+        click.echo(f"{printable(hit.path)}: needle {hit.needle + 1} as {hit.form}")
+    click.echo(f"{len(hits)} found" if hits else f"none of {len(needles)} needles found")
+    return 1 if hits else 0
+
+
+def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+
+
+def _running(settings: Settings) -> ControlClient:
+    """The gateway that runs on these settings' data. Raises `NotRunning` if none left its note."""
+    from gateway import keys, ready
+    from gateway.outbound import ControlClient, NotRunning
+
+    note = ready.read(settings.storage.directory)
+    if note is None:
+        raise NotRunning(f"no gateway runs on {settings.storage.directory}; start it with `gateway serve`")
+    return ControlClient(note.control, keys.control_token(settings))
+
+
+async def _offline_coverage(settings: Settings, call: str, organization: str | None, level: str) -> Any:
+    from gateway import app
+    from gateway.core.types import Level
+
+    async with app.offline(settings) as hub:
+        return await hub.coverage(call, organization, Level(level), 0.0)
+
+
+async def _offline_sweep(settings: Settings, now: datetime | None) -> Any:
+    from gateway import app
+
+    async with app.offline(settings) as hub:
+        return await hub.sweep(now)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script: runs the command line and exits."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Does what `arguments` (the process's own) ask and returns the exit status."""
+    try:
+        result = cli.main(args=arguments, prog_name="gateway", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _refuse(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; closing it again at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (GatewayError, StorageError, OSError) as error:
+        return _refuse(_reason(error))
+    except BaseExceptionGroup as group:
+        return _refuse(_reason(_first_cause(group)))
+    return result if isinstance(result, int) else 0
+
+
+def _first_cause(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """The first error of `group` that a user can cause; a fault of ours among them is raised whole."""
+    ours, faults = group.split((GatewayError, StorageError, OSError))
+    if ours is None or faults is not None:
+        raise group
+    first: BaseException = ours
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    assert isinstance(first, Exception)
+    return first
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or type(error).__name__}"
+
+
+def _refuse(reason: str) -> int:
+    line = "".join(each if each.isprintable() else " " for each in reason)
+    click.echo(f"gateway: {' '.join(line.split())}", err=True)
+    return 2
