@@ -76,7 +76,6 @@ def test_an_entry_is_one_json_line_with_time_level_room_and_fields(written: Writ
         "\x7f\x9b2J",
         "\u202egnp.exe",
         "\x00",
-        "\ud800",
     ],
 )
 def test_l1_control_characters_never_make_a_line_or_steer_a_terminal(written: Written, forged: str) -> None:
@@ -88,6 +87,11 @@ def test_l1_control_characters_never_make_a_line_or_steer_a_terminal(written: Wr
     assert len(lines) == 3
     assert all(line.isascii() and line.isprintable() for line in lines)
     assert json.loads(lines[0])["reason"] == forged
+
+
+def test_l1_a_lone_surrogate_is_no_reason_to_lose_a_line() -> None:
+    """L1: what no encoding takes is written escaped."""
+    assert json.loads(log.render({"event": "\ud800"}))["event"] == "\ud800"
 
 
 @given(st.text(max_size=200))
