@@ -139,6 +139,9 @@ class ClientState:
         """
         match frame:
             case StateFrame():
+                if frame.id is None and self.outbox.unconfirmed:
+                    # A state nobody asked for may stand for frames that were dropped, receipts among them.
+                    self.outbox.postpone_all(now=now, chance=chance)
                 return self._take_state(frame, at)
             case NoticeFrame():
                 self._take_notice(frame, at)

@@ -134,6 +134,18 @@ def test_a_temporary_refusal_without_an_address_has_every_ack_repeated() -> None
     assert [frame["notice"] for frame in sent(client, 10.6)] == ["n", "m"]
 
 
+def test_a_state_nobody_asked_for_has_every_ack_repeated() -> None:
+    """A client that fell behind gets one state for all that was dropped: its receipts may have been among that."""
+    client = ClientState()
+    client.join("c")
+    client.prove("n1", Level.ACKNOWLEDGED, "d", SAID)
+    client.outbox.connected(0.0)
+    while client.outbox.next_frame(0.0) is not None:
+        pass
+    take(client, state("c", 3))
+    assert b"n1" in (client.outbox.next_frame(1.0) or b"")
+
+
 def test_a_withdrawn_consent_given_again_is_said_last() -> None:
     """The order of consent is the person's."""
     client = ClientState()
