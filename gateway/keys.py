@@ -17,7 +17,7 @@ from typing import Final
 
 from gateway.config import ConfigError
 from gateway.core.tokens import Keys, KeysRefused, SigningKey
-from gateway.outbound import fetch
+from gateway.outbound import NotFetched, fetch
 from gateway.settings import Settings
 
 FOR_CONTROL: Final = "control.token"
@@ -78,7 +78,10 @@ def client_keys(settings: Settings) -> Keys:
     """
     if settings.clients.jwks_url is not None:
         key, source = "[clients] jwks_url", settings.clients.jwks_url
-        data = fetch(source, limit=_LONGEST)
+        try:
+            data = fetch(source, limit=_LONGEST)
+        except NotFetched as error:
+            raise ConfigError(f"{source}: {key}: {error}; name an address that holds the issuer's keys") from None
     else:
         key, source = "[clients] jwks_file", str(settings.clients.jwks_file)
         data = _read(settings, Path(source), key)

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import httpx
 
-from gateway.config import ConfigError
 from gateway.core.errors import GatewayError
 
 _PATIENCE: Final = 10.0
@@ -18,6 +17,10 @@ _PATIENCE: Final = 10.0
 
 class NotRunning(GatewayError):
     """No gateway answers at the address."""
+
+
+class NotFetched(GatewayError):
+    """An address does not hold what it should; the message says why, not which."""
 
 
 class Refused(GatewayError):
@@ -62,16 +65,16 @@ class ControlClient:
 
 
 def fetch(url: str, *, limit: int) -> bytes:
-    """What `url` holds, at most `limit` bytes. Raises `ConfigError`."""
+    """What `url` holds, at most `limit` bytes. Raises `NotFetched`."""
     data = bytearray()
     try:
         with httpx.stream("GET", url, timeout=_PATIENCE, follow_redirects=False) as answer:
             if answer.status_code != httpx.codes.OK:
-                raise ConfigError(f"{url}: answered {answer.status_code}; name an address that holds the key set")
+                raise NotFetched(f"answered {answer.status_code}")
             for chunk in answer.iter_bytes():
                 data += chunk
                 if len(data) > limit:
-                    raise ConfigError(f"{url}: is over {limit} bytes; name an address that holds the key set")
+                    raise NotFetched(f"holds more than {limit} bytes")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConfigError(f"{url}: cannot be fetched ({type(error).__name__}); mend that or use a file") from None
+        raise NotFetched(f"cannot be fetched ({type(error).__name__})") from None
     return bytes(data)

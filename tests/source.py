@@ -97,10 +97,9 @@ def modules() -> tuple[Module, ...]:
 @cache
 def scripts() -> tuple[Module, ...]:
     """Every Python script, with or without a suffix."""
-    paths = sorted(path for path in (ROOT / "scripts").iterdir() if path.is_file())
-    return tuple(
-        Module(f"scripts.{path.stem}", path) for path in paths if "python" in path.read_text().partition("\n")[0]
-    )
+    paths = sorted(path for path in (ROOT / "scripts").rglob("*") if path.is_file() and path.suffix in ("", ".py"))
+    python = [path for path in paths if path.suffix == ".py" or "python" in path.read_text().partition("\n")[0]]
+    return tuple(Module(f"scripts.{path.stem}", path) for path in python)
 
 
 def last_name(node: ast.AST) -> str:

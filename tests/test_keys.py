@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import msgspec
 import pytest
 
 from gateway import keys, ready
 from gateway.cli_init import CONFIGURATION, initialise
 from gateway.config import ConfigError, load
-from gateway.core.tokens import mint, verify
+from gateway.core.tokens import SigningKey, mint, verify
 from gateway.settings import Settings
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -135,6 +142,79 @@ def test_a_key_set_without_public_keys_is_refused(settings: Settings, content: b
     settings.clients.jwks_file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"clients\.jwks: \[clients\] jwks_file: "):
         keys.client_keys(settings)
+
+
+class Issuer(BaseHTTPRequestHandler):
+    """An issuer's web server, with the key set at `/keys` and other things elsewhere."""
+
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {
+        "/keys": (200, SigningKey.from_seed(bytes(32)).public_jwks()),
+        "/moved": (302, b""),
+        "/missing": (404, b"{}"),
+        "/huge": (200, b" " * 100_000),
+        "/page": (200, b"<html>"),
+    }
+
+    def do_GET(self) -> None:
+        """Answers as the table says."""
+        status, body = self.answers[self.path]
+        self.send_response(status)
+        self.send_header("Location", "/keys")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[str]:
+    """The address of an issuer."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Issuer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def at(settings: Settings, url: str) -> Settings:
+    """`settings` with the clients' keys at `url`."""
+    clients = msgspec.structs.replace(settings.clients, jwks_file=None, jwks_url=url)
+    return msgspec.structs.replace(settings, clients=clients)
+
+
+def test_the_key_set_can_be_fetched_from_the_issuer(settings: Settings, issuer: str) -> None:
+    """With `jwks_url` the issuer's keys are believed, and this gateway signs nothing itself."""
+    fetched = at(settings, f"{issuer}/keys")
+    assert keys.client_keys(fetched).find(None, "EdDSA") is not None
+    with pytest.raises(ConfigError, match="the issuer signs tokens, not this gateway"):
+        keys.signing_key(fetched)
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/missing", "answered 404"),
+        ("/moved", "answered 302"),
+        ("/huge", "holds more than"),
+        ("/page", "the key set is not JSON"),
+    ],
+)
+def test_an_address_without_a_key_set_is_refused(settings: Settings, issuer: str, path: str, what: str) -> None:
+    """What is missing, moved, huge or something else keeps the gateway from starting; redirects lead nowhere."""
+    with pytest.raises(ConfigError, match=rf"{path}: \[clients\] jwks_url: {what}"):
+        keys.client_keys(at(settings, issuer + path))
+
+
+def test_an_issuer_that_is_away_is_named(settings: Settings) -> None:
+    """An address where nobody listens is refused in one line."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(ConfigError, match=r"\[clients\] jwks_url: cannot be fetched \(ConnectError\)"):
+        keys.client_keys(at(settings, f"http://127.0.0.1:{port}/keys"))
 
 
 def test_a_key_file_that_is_a_directory_is_refused(settings: Settings) -> None:
