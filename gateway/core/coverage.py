@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.core.call import Call, Notice, Proof, newest_consent
-from gateway.core.delivery import owes, proof_of, required, until
+from gateway.core.delivery import owes, proof_of, required
 from gateway.core.presence import Phase, Presence
 from gateway.core.types import Level, Reason, rfc3339
 
@@ -74,8 +74,9 @@ def _gap(
     behind: Collection[str],
 ) -> Gap:
     since = max(presence.opened_at, notice.fact.at)
-    end = until(call, notice, presence) or now
-    exposure = max(min(end, now) - since, timedelta())
+    # Once an episode is over nobody is exposed to it any more, even who has not heard of its end.
+    ends = (now, presence.closed_at, call.episodes[notice.fact.episode].ended_at)
+    exposure = max(min(end for end in ends if end is not None) - since, timedelta())
     reason = _reason(call, notice, presence, asked, proof, now, behind)
     return Gap(presence.participant, presence.id, reason, since, exposure)
 
