@@ -228,6 +228,7 @@ def adopt(step: Step, unclaimed: LiveCall) -> None:
 
 
 def joining(session: Session) -> attendance.Joining:
+    """What attendance needs to know of a session that joins a call."""
     return attendance.Joining(
         session=session.id,
         participant=session.participant,
