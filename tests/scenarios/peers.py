@@ -158,6 +158,18 @@ class Peer:
         await self.connection.wait_closed()
 
 
+@asynccontextmanager
+async def listening(*peers: Peer) -> AsyncIterator[None]:
+    """Peers that read, and answer pings, while something else goes on."""
+    tasks = [asyncio.create_task(peer.ended(within=600)) for peer in peers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 class Dial:
     """Opens peers of one gateway and closes them all at the end."""
 
