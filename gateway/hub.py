@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from gateway.core import attendance, delivery, facts, observing, wire
-from gateway.core.call import Notice
 from gateway.core.errors import Refusal
 from gateway.core.fusion import Claim
 from gateway.core.presence import Presence
+from gateway.core.proofs import Notice
 from gateway.core.session import Phase, Session
 from gateway.core.step import Step
 from gateway.core.types import Level, Role

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
-from gateway.core import attendance, catalogue, delivery, facts, observing
+from gateway.core import attendance, catalogue, delivery, facts, fold, observing
 from gateway.core.call import Policy
 from gateway.core.effects import Effect, Record
 from gateway.core.fusion import Claim
@@ -115,7 +115,7 @@ class Interpreter:
 
         def durable(commit: Commit) -> None:
             for fact, entry in commit.confirmed:
-                live.call.confirm(fact, entry)
+                fold.confirm(live.call, fact, entry)
             if then is not None:
                 then()
             live.changed()

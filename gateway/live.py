@@ -16,12 +16,13 @@ from itertools import islice
 from typing import Any, Final
 
 from gateway.core import wire
-from gateway.core.call import Call, Notice
+from gateway.core.call import Call
 from gateway.core.catalogue import text
 from gateway.core.delivery import owed_notices
 from gateway.core.effects import Announce, Effect, Refresh, Resend
 from gateway.core.framing import frame
 from gateway.core.presence import Presence
+from gateway.core.proofs import Notice
 from gateway.core.session import Session
 from gateway.core.types import CallKey, Capability, Level
 from gateway.journal import Ink

@@ -7,11 +7,12 @@ an organisation; a call that ended stays for an hour, for late words about it. O
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from gateway.core import facts
+from gateway.core import facts, fold
 from gateway.core.call import Call, Policy
 from gateway.core.errors import Refusal
 from gateway.core.happenings import CallReference
@@ -174,14 +175,20 @@ def restore(live: LiveCall, stored: Mapping[str, StoredCall]) -> list[facts.AnyF
     nevertheless.
     """
     remember(live.ink, stored)
-    call, missing = live.call, []
-    for place, region in enumerate(live.ink.regions):
-        for fact, entry in stored[region].facts:
-            own = place == 0 or getattr(fact, "region", None) is not None
-            orphan = isinstance(fact, facts.NoticeIssued) and fact.notice not in call.notices
-            if own or orphan:
-                call.apply(fact)
-                call.confirm(fact, entry)
-            if orphan and not own:
-                missing.append(fact)
+    call = live.call
+    missing: list[facts.AnyFact] = []
+    regions = list(live.ink.regions)
+    home = stored[regions[0]].facts if regions else ()
+    at_home = {fact.notice for fact, _ in home if isinstance(fact, facts.NoticeIssued)}
+    everything = [[(place, *each) for each in stored[region].facts] for place, region in enumerate(regions)]
+    # Home first where times are equal: it knows a call and its notices before anybody else does.
+    for place, fact, entry in heapq.merge(*everything, key=lambda each: each[1].at):
+        own = place == 0 or getattr(fact, "region", None) is not None
+        if isinstance(fact, facts.NoticeIssued) and fact.notice not in at_home:
+            at_home.add(fact.notice)
+            missing.append(fact)
+            own = True
+        if own:
+            fold.apply(call, fact)
+            fold.confirm(call, fact, entry)
     return missing

@@ -15,8 +15,8 @@ TABLES, FACADE = "tables", "facade"
 ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway": {
         PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
-            events_chat events_own facts fields frames framing fusion happenings ids items merging observing
-            occurrences presence residency session step strict_json texts tokens types wire""",
+            events_chat events_own facts fields fold frames framing fusion happenings ids items merging observing
+            occurrences presence proofs residency session step strict_json texts tokens types uniting wire""",
         SERVICE: """admission answers edge enactment hub intake interpreter journal ledgers limits live log messages
             metrics registry roll sweeper wheel""",
         ADAPTER: """client client_frames client_notice client_outbox client_sessions client_settings client_state

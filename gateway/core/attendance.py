@@ -47,6 +47,7 @@ def join(step: Step, joining: Joining) -> Presence:
                 presence=presence.id,
                 region=presence.region,
                 session=joining.session,
+                role=joining.role,
                 device=joining.device,
             )
         )
@@ -135,7 +136,7 @@ def _is_old(call: Call, participant: str, occurred_at: datetime) -> bool:
     heard_at = call.heard_of.get(latest.who)
     if heard_at is not None and occurred_at < heard_at:
         return True
-    return latest.closed_at is not None and occurred_at <= latest.closed_at
+    return not latest.open and latest.departed_at is not None and occurred_at <= latest.departed_at
 
 
 def _list(step: Step, person: Person, occurred_at: datetime, region_of: RegionOf) -> None:

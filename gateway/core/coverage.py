@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gateway.core.call import Call, Notice, Proof, newest_consent
+from gateway.core.call import Call
 from gateway.core.delivery import owes, proof_of, required
 from gateway.core.presence import Phase, Presence
+from gateway.core.proofs import Notice, Proof, newest_consent
 from gateway.core.types import Level, Reason, rfc3339
 
 NOBODY: Final[frozenset[str]] = frozenset()
@@ -50,9 +51,10 @@ def cover_notice(
 ) -> NoticeCoverage:
     """Coverage of one notice."""
     asked = required(notice, level)
+    now = max(now, call.clock)
     owed = proved = 0
     gaps: list[Gap] = []
-    for presence in call.presences.values():
+    for presence in dict.fromkeys(call.presences.values()):
         if not owes(call, notice, presence):
             continue
         owed += 1

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from gateway.core import facts
-from gateway.core.call import AWAKENINGS, Call, Notice, Proof, proved_at
+from gateway.core.call import AWAKENINGS, Call
 from gateway.core.presence import Presence
+from gateway.core.proofs import Notice, Proof, newest_consent, proved_at
 from gateway.core.step import Step
 from gateway.core.types import CONSENT, Level
 
@@ -44,11 +45,14 @@ def until(call: Call, notice: Notice, presence: Presence) -> datetime | None:
 
 def proof_of(call: Call, notice: Notice, presence: Presence, level: Level) -> Proof | None:
     """What proves the level for this presence, whether durable yet or not."""
-    if level is Level.SENT and presence.id in notice.sent:
-        return Proof(notice.fact.at, 0)
-    proof = proved_at(notice, presence.who, level)
+    sent = notice.sent.get(presence.id) if level is Level.SENT else None
     end = until(call, notice, presence)
-    return None if proof is None or (end is not None and proof.at > end) else proof
+    fitting = [
+        proof
+        for proof in (proved_at(notice, presence.who, level), sent)
+        if proof is not None and (end is None or proof.at <= end)
+    ]
+    return next((proof for proof in fitting if proof.entry is not None), fitting[0] if fitting else None)
 
 
 def owed_notices(call: Call, presence: Presence) -> list[Notice]:
@@ -80,18 +84,10 @@ def prove(step: Step, notice: Notice, presence: Presence, proved: facts.LevelPro
     """Record a level once; the proof that stands is returned, its entry None until it is durable."""
     proofs = notice.proofs.get(presence.who, {})
     standing = proofs.get(proved.level)
-    if standing is not None and not _consent_changed(proofs, proved.level):
+    if standing is not None and (proved.level not in CONSENT or newest_consent(notice, presence.who) is proved.level):
         return standing
     step.record(proved)
     return notice.proofs[presence.who][proved.level]
-
-
-def _consent_changed(proofs: dict[Level, Proof], level: Level) -> bool:
-    """Consent may be given again after it was withdrawn or declined: the newest word counts."""
-    if level not in CONSENT:
-        return False
-    newest = max((proof.at for each, proof in proofs.items() if each in CONSENT), default=None)
-    return newest is not None and proofs[level].at < newest
 
 
 def remind_of_notice(step: Step, notice_id: str) -> None:

@@ -107,11 +107,12 @@ class PresenceListed(Fact, frozen=True, kw_only=True, tag="presence.listed"):
 
 
 class SessionJoined(Fact, frozen=True, kw_only=True, tag="session.joined"):
-    """A session of the presence's participant joined the call. `device` is the client's opaque id."""
+    """A session of the presence's participant joined the call in `role`. `device` is the client's opaque id."""
 
     presence: str
     region: str
     session: str
+    role: Role
     device: str | None = None
 
 

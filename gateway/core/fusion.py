@@ -24,7 +24,7 @@ LAPSE: Final = timedelta(seconds=10)
 MINUTE: Final = timedelta(minutes=1)
 """A participant's claim opens at most one episode in this time."""
 ANCIENT: Final = timedelta(days=30)
-"""An event older than this is recorded as late evidence and announces nothing."""
+"""An event older than this announces nothing."""
 REPEAT: Final = timedelta(minutes=1)
 """A standing claim said again is recorded at most this often."""
 
@@ -39,6 +39,7 @@ class Verdict(StrEnum):
     STALE = "stale"
     LATE = "late"
     SAME = "same"
+    REFUSED = "refused"
 
 
 WITHOUT_EFFECT: Final = frozenset({Verdict.STALE, Verdict.LATE, Verdict.SAME})
@@ -46,7 +47,10 @@ WITHOUT_EFFECT: Final = frozenset({Verdict.STALE, Verdict.LATE, Verdict.SAME})
 
 @dataclass(slots=True)
 class Word:
-    """The last word of one source. `standing`: it keeps the episode open; `held`: it waits for the minute."""
+    """The last word of one source. `standing`: it keeps the episode open; `held`: it waits for the minute.
+
+    `overruled`: an authority has withdrawn it since; `repeated`: it was said again all the same.
+    """
 
     state: State
     occurred_at: datetime
@@ -54,6 +58,7 @@ class Word:
     standing: bool = False
     held: bool = False
     overruled: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Track:
         verdict = Verdict(fact.verdict)
         if verdict in WITHOUT_EFFECT:
             return
-        before = self.standing()
+        before, denied = self.standing(), self.denied
         said_on = fact.state in ON
         self.words[fact.source] = Word(
             fact.state,
@@ -110,6 +115,7 @@ class Track:
             standing=said_on and verdict is not Verdict.HELD and verdict is not Verdict.REPEATED,
             held=verdict is Verdict.HELD,
             overruled=verdict is Verdict.REPEATED,
+            repeated=verdict is Verdict.REPEATED,
         )
         if fact.state is State.ACTIVE and verdict is not Verdict.REPEATED:
             self.denied = False
@@ -117,10 +123,10 @@ class Track:
             self._overrule(fact)
         if fact.state is State.INACTIVE:
             self.denied = True
-        if not self.standing() and (before or fact.state is State.INACTIVE):
-            self.emptied_at = fact.at
-            self.by_authority = fact.authority and fact.state is State.INACTIVE
-            self.failed = fact.failed
+        by_authority = fact.authority and fact.state is State.INACTIVE
+        # A client that denies again and again must not put off the end for ever.
+        if not self.standing() and (before or by_authority or (self.denied and not denied)):
+            self.emptied_at, self.by_authority, self.failed = fact.at, by_authority, fact.failed
 
     def _overrule(self, fact: ObservationMade) -> None:
         for source, word in self.words.items():
@@ -130,7 +136,7 @@ class Track:
                 word.state = State.PAUSED
             elif fact.state is State.INACTIVE and word.state in ON:
                 word.standing = word.held = False
-                word.overruled = True
+                word.overruled, word.repeated = True, False
 
     def lapse(self, source: str, at: datetime) -> None:
         """The claim of `source` falls away without anyone having said that anything stopped."""
@@ -148,9 +154,27 @@ class Track:
         for source, word in self.words.items():
             if word.held:
                 word.standing, word.held = True, False
-            if word.standing and not word.authority:
+            if word.standing and not word.authority and word.state is State.ACTIVE:
                 self.opened[source] = at
         self.denied = self.failed = False
+
+    def absorb(self, other: Track) -> str | None:
+        """Take in the same capability of a merged call; returned is the later of two open episodes, given up."""
+        for source, word in other.words.items():
+            known = self.words.get(source)
+            if known is None or known.occurred_at < word.occurred_at:
+                self.words[source] = word
+        self.opened = {**other.opened, **self.opened}
+        given_up = other.episode
+        if given_up is not None and (self.episode is None or _began(other) < _began(self)):
+            given_up = self.episode
+            self.state, self.told, self.episode, self.since = other.state, other.told, other.episode, other.since
+            self.denied, self.emptied_at = other.denied, other.emptied_at
+            self.by_authority, self.failed = other.by_authority, other.failed
+        for word in self.words.values():
+            if word.held and self.episode is not None:
+                word.standing, word.held = True, False
+        return given_up
 
     def become(self, state: State, at: datetime) -> None:
         """Show `state` from `at` on; inactive ends the episode."""
@@ -160,6 +184,11 @@ class Track:
         if state is State.INACTIVE:
             self.episode, self.since, self.told = None, at, State.INACTIVE
             self.denied = self.failed = False
+
+
+def _began(track: Track) -> datetime:
+    assert track.since is not None
+    return track.since
 
 
 def judge(track: Track, claim: Claim, now: datetime) -> Verdict:
@@ -172,7 +201,7 @@ def judge(track: Track, claim: Claim, now: datetime) -> Verdict:
             return Verdict.STALE
         if last.state is claim.state and not _says_more(track, last, claim):
             return Verdict.SAME
-        if claim.state is State.ACTIVE and last.state is State.ACTIVE and last.overruled and not claim.authority:
+        if track.episode is None and last.overruled and claim.state is last.state is State.ACTIVE:
             return Verdict.REPEATED
     if claim.state is State.ACTIVE and claim.limited and track.episode is None:
         opened_at = track.opened.get(claim.source)
@@ -188,16 +217,20 @@ def _says_more(track: Track, last: Word, claim: Claim) -> bool:
     if claim.occurred_at == last.occurred_at:
         return False
     if claim.state in ON:
-        lapsed = not (last.standing or last.held or last.overruled)
-        return lapsed or claim.occurred_at - last.occurred_at >= REPEAT
+        idle = not (last.standing or last.held or (last.repeated and track.episode is None))
+        return idle or claim.occurred_at - last.occurred_at >= REPEAT
     return track.episode is not None
 
 
 def _others_stand(track: Track, claim: Claim) -> bool:
     return any(
-        word.standing and source != claim.source and not (claim.authority and not word.authority)
-        for source, word in track.words.items()
+        word.standing and source != claim.source and not _outranks(claim, word) for source, word in track.words.items()
     )
+
+
+def _outranks(claim: Claim, word: Word) -> bool:
+    """Whether the claim withdraws a client's word that was said before it."""
+    return claim.authority and not word.authority and word.occurred_at <= claim.occurred_at
 
 
 def fuse(track: Track, now: datetime) -> Transition | None:

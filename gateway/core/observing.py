@@ -21,6 +21,8 @@ Digests = Callable[[str, Capability, Change], dict[str, str]]
 
 def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) -> Verdict:
     """Take one claim in and tell what follows from it."""
+    if claim.limited and not step.call.policy.participants_observe:
+        return Verdict.REFUSED
     track = step.call.tracks[capability]
     verdict = Verdict.LATE if _is_over(step, claim) else judge(track, claim, step.now)
     if verdict is Verdict.LATE:
@@ -101,7 +103,7 @@ def lapse(step: Step, who: str, digests: Digests) -> None:
     """The claims of someone who has been gone for ten seconds fall away."""
     presence = step.call.presences.get(who)
     latest = None if presence is None or presence.participant is None else step.call.latest.get(presence.participant)
-    gone_at = None if latest is None else (latest.closed_at or latest.gone_at)
+    gone_at = None if latest is None else latest.departed_at
     if latest is not None and (gone_at is None or step.now - gone_at < LAPSE):
         return
     for capability, track in step.call.tracks.items():

@@ -92,6 +92,11 @@ class Presence:
         return self.phase is not Phase.CLOSED
 
     @property
+    def departed_at(self) -> datetime | None:
+        """When the participant was last seen: the last session lost, else the end; None while one is here."""
+        return self.gone_at or self.closed_at
+
+    @property
     def owes(self) -> bool:
         """Observers owe nothing."""
         return self.role is Role.PARTICIPANT
@@ -102,6 +107,26 @@ class Presence:
         self.reached = True
         self.gone_at = None
         self.phase = NEXT.get((self.phase, Input.JOINED), self.phase)
+
+    def promote(self, at: datetime) -> None:
+        """Who only observed takes part from now on, and owes what is on."""
+        self.role, self.opened_at = Role.PARTICIPANT, at
+
+    def absorb(self, other: Presence) -> None:
+        """`other` turns out to be the same participant in the same call."""
+        self.opened_at = min(self.opened_at, other.opened_at)
+        self.role = Role.PARTICIPANT if self.owes or other.owes else self.role
+        self.sessions |= other.sessions
+        self.listed |= other.listed
+        self.reached |= other.reached
+        self.durable |= other.durable
+        self.overdue |= other.overdue
+        lost = [each.gone_at for each in (self, other) if each.gone_at is not None]
+        self.gone_at = None if self.sessions else max(lost, default=None)
+        if self.sessions:
+            self.phase = Phase.CONNECTED
+        elif lost:
+            self.phase = Phase.AWAY
 
     def lose(self, session: str, at: datetime) -> None:
         """A session is gone; with the last one the presence is away."""

@@ -1,7 +1,8 @@
 """A step: one decision about one call, with the effects it asks for.
 
 Rules: a fact that is recorded is applied to the call at once, so that the rest of the step decides on what is
-true by then; time and ids are given, so the same inputs make the same step.
+true by then; time and ids are given, so the same inputs make the same step; a call's time never runs backwards,
+whatever the clock does, because who was there when is told by comparing times.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from gateway.core import fold
 from gateway.core.call import Call
 from gateway.core.effects import Announce, Effect, Record, Refresh, Resend
 from gateway.core.facts import AnyFact, CallOpened
@@ -22,13 +24,13 @@ class Step:
 
     def __init__(self, call: Call, now: datetime, new_id: NewId) -> None:
         self.call: Final = call
-        self.now: Final = now
+        self.now: Final = max(now, call.clock)
         self.new_id: Final = new_id
         self.effects: list[Effect] = []
 
     def record(self, fact: AnyFact) -> None:
         """The fact holds from now on."""
-        self.call.apply(fact)
+        fold.apply(self.call, fact)
         self.effects.append(Record(fact))
 
     def announce(self, notice: str) -> None:
