@@ -7,7 +7,7 @@ import itertools
 import json
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -84,7 +84,8 @@ class Peer:
             raise Ended(closed.rcvd.code if closed.rcvd else 1006) from None
         self.heard.append(frame)
         if frame["type"] == "ping" and self.answers_pings:
-            await self.send("pong", at=frame["at"])
+            with suppress(Ended):  # what came before the end is still to be read
+                await self.send("pong", at=frame["at"])
         return frame
 
     async def ended(self, within: float = PATIENCE) -> int:
