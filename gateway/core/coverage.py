@@ -77,7 +77,8 @@ def _gap(
 ) -> Gap:
     since = max(presence.opened_at, notice.fact.at)
     # Once an episode is over nobody is exposed to it any more, even who has not heard of its end.
-    ends = (now, presence.closed_at, call.episodes[notice.fact.episode].ended_at)
+    told_at = None if proof is None else proof.at
+    ends = (now, told_at, presence.closed_at, call.episodes[notice.fact.episode].ended_at)
     exposure = max(min(end for end in ends if end is not None) - since, timedelta())
     reason = _reason(call, notice, presence, asked, proof, now, behind)
     return Gap(presence.participant, presence.id, reason, since, exposure)

@@ -219,7 +219,7 @@ def _says_more(track: Track, last: Word, claim: Claim) -> bool:
     if claim.state in ON:
         idle = not (last.standing or last.held or (last.repeated and track.episode is None))
         return idle or claim.occurred_at - last.occurred_at >= REPEAT
-    return track.episode is not None
+    return track.episode is not None or any(word.standing or word.held for word in track.words.values())
 
 
 def _others_stand(track: Track, claim: Claim) -> bool:

@@ -1,0 +1,49 @@
+"""What must be the same of two folds of one call: everything that anything is decided or told by."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gateway.core.call import Call
+from gateway.core.coverage import cover
+from gateway.core.delivery import owed_notices
+from gateway.core.presence import Presence
+from gateway.core.types import Level
+
+
+def remembered(call: Call) -> dict[str, Any]:
+    """Everything a call remembers, as plain values, without what only the fold's own bookkeeping needs."""
+    return {
+        "key": call.key,
+        "revision": call.revision,
+        "clock": call.clock,
+        "life": (call.opened_at, call.ended, call.ended_at),
+        "tracks": {capability.value: asdict(track) for capability, track in call.tracks.items()},
+        "episodes": {name: asdict(episode) for name, episode in call.episodes.items()},
+        "notices": {
+            name: (notice.fact, notice.durable, _plain(notice.proofs), _plain(notice.sent))
+            for name, notice in call.notices.items()
+        },
+        "presences": {name: person(presence) for name, presence in call.presences.items()},
+        "latest": {name: presence.id for name, presence in call.latest.items()},
+        "rosters": (call.sequences, call.heard_of, call.others),
+        "owed": {
+            presence.id: [notice.id for notice in owed_notices(call, presence)] for presence in call.open_presences()
+        },
+        "coverage": [
+            (each.notice.id, each.owed, each.proved, each.gaps)
+            for level in Level
+            for each in cover(call, level, call.clock)
+        ],
+        "due": {(at, what, subject) for at, _, what, subject in call.wakes if at > call.clock},
+    }
+
+
+def person(presence: Presence) -> dict[str, Any]:
+    """A presence as plain values; a device is kept by its digest only, so it is left out."""
+    return {**asdict(presence), "sessions": sorted(presence.sessions)}
+
+
+def _plain(table: dict[str, Any]) -> dict[str, Any]:
+    return {name: asdict(each) if not isinstance(each, dict) else _plain(each) for name, each in table.items()}
