@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from gateway.core import coverage, merging
+from gateway.core import coverage
 from gateway.core.errors import NotDurable, Refusal
 from gateway.core.residency import Residency
 from gateway.core.types import CallKey, Level, rfc3339
-from gateway.enactment import resolve
-from gateway.interpreter import Interpreter, adopt
+from gateway.interpreter import Interpreter
 from gateway.live import LiveCall, capabilities
+from gateway.naming import Naming
 from gateway.sweeper import Sweeper
-from storage.operations import NameCall
 
 PAUSE: Final = 0.05
 """Seconds between two looks at a call whose coverage somebody waits for."""
@@ -31,6 +30,7 @@ class Answers:
     def __init__(
         self,
         interpreter: Interpreter,
+        naming: Naming,
         sweeper: Sweeper,
         residency: Residency,
         troubles: list[str],
@@ -39,6 +39,7 @@ class Answers:
         self._interpreter: Final = interpreter
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
+        self._naming: Final = naming
         self._sweeper: Final = sweeper
         self._residency: Final = residency
         self._troubles: Final = troubles
@@ -51,7 +52,10 @@ class Answers:
 
     def calls(self) -> list[dict[str, Any]]:
         """The open calls."""
-        return [self._summary(live) for live in self._registry.calls.values() if not live.call.ended]
+        return [self._summary(live) for live in self._registry.calls.values() if self._is_on(live)]
+
+    def _is_on(self, live: LiveCall) -> bool:
+        return live.call.opened_at is not None and not live.call.ended
 
     def _summary(self, live: LiveCall) -> dict[str, Any]:
         call = live.call
@@ -60,7 +64,7 @@ class Answers:
             "call": call.key.call,
             "organization": call.key.organization,
             "revision": call.revision,
-            "open": not call.ended,
+            "open": self._is_on(live),
             "capabilities": {
                 name: {**shown, "since": _written(shown["since"])} for name, shown in capabilities(call).items()
             },
@@ -81,7 +85,7 @@ class Answers:
             }
             for episode in live.call.episodes.values()
         ]
-        return {**self._summary(live), "aliases": list(live.aliases), "episodes": episodes}
+        return {**self._summary(live), "aliases": list(self._registry.names.of(live.key)), "episodes": episodes}
 
     async def _find(self, call: str, organization: str | None) -> LiveCall:
         try:
@@ -89,18 +93,15 @@ class Answers:
         except Refusal as unknown:
             if unknown.status != 404:
                 raise
-        wanted = self._registry.organizations if organization is None else (organization,)
-        for each in wanted:
-            for region in self._ledgers.regions:
-                if await self._ledgers.read(region, lambda reader, each=each: reader.has_call((each, call))):  # type: ignore[misc]
-                    await self._registry.get(CallKey(each, call))
+        for each in self._registry.organizations if organization is None else (organization,):
+            await self._registry.recall(self._registry.key(each, call))
         return self._registry.found(call, organization)
 
     async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> dict[str, Any]:
         """Who was told what, with every gap; waits up to `wait` seconds for it to be complete."""
-        live = await self._find(call, organization)
         deadline = self._loop.time() + wait
         while True:
+            live = await self._find(call, organization)
             covered = coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
             left = deadline - self._loop.time()
             if left <= 0 or not any(each.gaps for each in covered):
@@ -112,28 +113,8 @@ class Answers:
 
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
         """These are all the names the call goes by; a call that opened under one of them becomes part of it."""
-        key = await self._naming(call, organization)
-        self._registry.check_names(key, aliases)
-        live = await self._registry.get(key)
-        self._registry.check_names(key, aliases)
-        self._registry.name(live, aliases)
-        step = self._interpreter.step(live)
-        step.open()
-        durable = [self._loop.create_future(), self._loop.create_future()]
-        for alias in aliases:
-            for other in (CallKey(key.organization, alias), CallKey("", alias)):
-                opened = self._registry.calls.get(other)
-                if opened is None or opened is live:
-                    continue
-                if other.organization:
-                    merging.merge(step, opened.call)
-                    self._move(live, opened)
-                else:
-                    adopt(step, opened)
-        self._interpreter.perform(live, step, then=lambda: resolve(durable[0]))
-        home = live.ink.home or self._interpreter.homes[key.organization]
-        self._ledgers.submit(home, [NameCall(key, aliases)], lambda _: resolve(durable[1]))
-        await self._until(durable)
+        key = await self._named(call, organization)
+        await self._until(await self._naming.name(key, aliases))
 
     async def _until(self, durable: Sequence[asyncio.Future[None]]) -> None:
         pending = set(durable)
@@ -145,7 +126,7 @@ class Answers:
                 break
         raise NotDurable("storage cannot write now")
 
-    async def _naming(self, call: str, organization: str | None) -> CallKey:
+    async def _named(self, call: str, organization: str | None) -> CallKey:
         try:
             return (await self._find(call, organization)).key
         except Refusal as unknown:
@@ -156,20 +137,6 @@ class Answers:
         if organization is None or organization not in self._registry.organizations:
             raise Refusal("unknown_call", "no such call: say ?organization= to begin it", status=404)
         return self._registry.key(organization, call)
-
-    def _move(self, live: LiveCall, source: LiveCall) -> None:
-        """Everyone who listens to `source` listens to `live` from now on, by the name they know."""
-        for region in source.ink.regions:
-            live.ink.regions.setdefault(region)
-        live.ink.salts.update(source.ink.salts)
-        for session in list(source.audience):
-            name = session.joined.pop(source.key, source.key.call)
-            session.joined.setdefault(live.key, name)
-            live.audience.setdefault(session, name)
-        source.audience.clear()
-        for notice in source.call.notices:
-            self._registry.notices[notice] = live
-        self._registry.calls.pop(source.key, None)
 
     async def stored_message(self, participant: str) -> dict[str, Any] | None:
         """The participant's last message, None where there is none or it has expired."""

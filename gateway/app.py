@@ -21,6 +21,7 @@ from gateway.answers import Answers
 from gateway.config import ConfigError
 from gateway.control import ControlServer, application
 from gateway.control_desk import Desk
+from gateway.core.errors import Refusal
 from gateway.core.tokens import Verifier, mint
 from gateway.core.types import Role
 from gateway.edge import Edge
@@ -57,7 +58,7 @@ async def serve(settings: Settings) -> None:
         await house.recover()
         await _run(house, verifier, stopping)
     finally:
-        await asyncio.to_thread(house.ledgers.close)
+        await _close(house)
 
 
 @asynccontextmanager
@@ -69,7 +70,13 @@ async def offline(settings: Settings) -> AsyncIterator[Answers]:
         await house.recover()
         yield house.answers
     finally:
-        await asyncio.to_thread(house.ledgers.close)
+        await _close(house)
+
+
+async def _close(house: House) -> None:
+    unwritten = await house.ledgers.close()
+    if any(unwritten.values()):
+        _LOG.error("not everything was written", submissions=unwritten)
 
 
 async def _verifier(settings: Settings) -> Verifier:
@@ -180,8 +187,12 @@ def _desk(house: House) -> Desk:
     ) -> tuple[str, datetime]:
         house.residency.place(participant)
         now = wall_clock()
+        try:
+            key = keys.signing_key(settings)
+        except ConfigError as error:
+            raise Refusal("no_signing_key", "this gateway has no key to sign tokens with", status=501) from error
         token = mint(
-            keys.signing_key(settings),
+            key,
             issuer=settings.clients.issuer,
             audience=settings.clients.audience,
             participant=participant,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -101,7 +102,7 @@ class Enactment:
                     lambda step, _: observing.end(step, "ended", happening.occurred_at, digests),
                 )
             case RecordingFound():
-                return [self._note_recording(happening)]
+                return await self._note_recording(happening)
             case Ignored():
                 return []
 
@@ -153,13 +154,8 @@ class Enactment:
             organization = self._placed(Person(reporter), organization).organization
 
         def observe(step: Step, _: LiveCall) -> None:
-            call = step.call
-            source = claimed.source
-            if reporter is not None:
-                known = call.latest.get(reporter)
-                source = known.who if known else call.observers.setdefault(reporter, step.new_id("o"))
             claim = Claim(
-                source,
+                claimed.source,
                 claimed.state,
                 authority=claimed.authority,
                 occurred_at=claimed.occurred_at,
@@ -167,6 +163,9 @@ class Enactment:
                 failed=claimed.failed,
                 cause=claimed.cause,
             )
+            if reporter is not None and observing.is_moot(step, claim) is None:
+                presence = attendance.vouch(step, Person(reporter), self._region_of(reporter))
+                claim = replace(claim, source=presence.who)
             observing.observe(step, claimed.capability, claim, digests)
 
         return await self._in_claimants(event, organization, claimed.reference, observe)
@@ -193,23 +192,28 @@ class Enactment:
             self._interpreter.perform(live, step, then=lambda outcome=outcome: resolve(outcome))  # type: ignore[misc]
         return outcomes
 
-    def _note_recording(self, found: RecordingFound) -> Outcome:
-        """A recording turned up afterwards: the ledger says whether any episode told of one."""
-        announced = False
+    async def _note_recording(self, found: RecordingFound) -> list[Outcome]:
+        """A recording turned up afterwards: the ledger says whether the call's episodes told of it."""
+        outcomes: list[Outcome] = []
         for organization in self._registry.claimants(found.organization, found.reference):
-            live = self._registry.calls.get(self._registry.referred(organization, found.reference))
-            if live is not None:
-                announced = announced or _told(live, found.started_at, found.started_at + found.duration)
-        entry = {
-            "kind": "recording.found",
-            "started_at": rfc3339(found.started_at),
-            "duration_ms": found.duration // timedelta(milliseconds=1),
-            "announced": announced,
-            "at": rfc3339(self._interpreter.now()),
-        }
-        outcome: Outcome = self._loop.create_future()
-        self._ledgers.submit(self._region, [Append(canonical(entry), None)], lambda _: resolve(outcome))
-        return outcome
+            key = self._registry.referred(organization, found.reference)
+            live = await self._registry.recall(key)
+            announced = live is not None and _told(live, found.started_at, found.started_at + found.duration)
+            entry = {
+                "kind": "recording.found",
+                "organization": organization,
+                "call": key.call,
+                "started_at": rfc3339(found.started_at),
+                "duration_ms": found.duration // timedelta(milliseconds=1),
+                "announced": announced,
+                "at": rfc3339(self._interpreter.now()),
+            }
+            home = live.ink.home if live is not None else None
+            outcome: Outcome = self._loop.create_future()
+            outcomes.append(outcome)
+            append = Append(canonical(entry), None if live is None else key)
+            self._ledgers.submit(home or self._region, [append], lambda _, outcome=outcome: resolve(outcome))  # type: ignore[misc]
+        return outcomes
 
 
 def _begin(begun: CallBegun) -> Callable[[Step, LiveCall], None]:

@@ -25,6 +25,7 @@ from gateway.ledgers import Ledgers
 from gateway.log import logger
 from gateway.messages import Messages
 from gateway.metrics import Metrics
+from gateway.naming import Naming
 from gateway.settings import Settings
 from gateway.sweeper import Sweeper
 
@@ -58,6 +59,8 @@ class House:
 
     async def recover(self) -> None:
         """Bring back every call that was on when the process before this one ended."""
+        for key, aliases in (await self.ledgers.aliases()).items():
+            self.interpreter.registry.names.give(key, aliases)
         for key in await self.ledgers.open_calls():
             await self.interpreter.registry.get(key)
 
@@ -110,7 +113,7 @@ def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House
     enactment = Enactment(interpreter, messages, residency, homes[""])
     intake = Intake(interpreter, enactment, homes[""])
     sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))
-    answers = Answers(interpreter, sweeper, residency, troubles)
+    answers = Answers(interpreter, Naming(interpreter), sweeper, residency, troubles)
     hub = Hub(interpreter, messages, enactment)
     try:
         for name in sorted(settings.regions):
@@ -118,7 +121,8 @@ def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House
             ledgers.open(name, *directories)
             metrics.storage_failing(name, False)
     except BaseException:
-        ledgers.close()
+        for region in ledgers.regions.values():
+            region.close()
         raise
     house = House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles)
     metrics.gather_with(house.observe)

@@ -32,6 +32,7 @@ MOST_WAITING: Final = 100_000
 NOT_YOURS: Final = Refusal("not_your_call", "the token does not cover this call", status=403)
 UNKNOWN_NOTICE: Final = Refusal("unknown_notice", "no such notice is owed by this participant", status=404)
 WRONG_DIGEST: Final = Refusal("wrong_digest", "the digest is not that of the notice's text")
+TOO_MANY: Final = Refusal("too_many_calls", "too many calls joined")
 NO_LEVEL: Final = Refusal("wrong_level", "this level is not for clients to claim")
 PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", status=503, temporary=True)
 
@@ -54,12 +55,13 @@ class Hub:
         """The session takes part in a call: presence first, then the whole state."""
         if not session.may(frame.call):
             refuse(session, NOT_YOURS, frame.id)
-        elif len(session.joined) >= MOST_CALLS:
-            refuse(session, Refusal("too_many_calls", "too many calls joined"), frame.id)
         else:
             self._enter(session, frame.call, lambda live, step: None, frame.id)
 
     def _enter(self, session: Session, name: str, also: Callable[[LiveCall, Step], None], join_id: str | None) -> None:
+        if len(session.joined) + len(self._entering.get(session, ())) >= MOST_CALLS:
+            return refuse(session, TOO_MANY, join_id)
+
         def enter(live: LiveCall) -> None:
             if session.phase is Phase.OPEN:
                 step = self._interpreter.step(live)
@@ -74,6 +76,7 @@ class Hub:
         if key not in self._registry.calls:
             self._entering.setdefault(session, [])
         self._registry.with_call(key, enter)
+        return None
 
     def leave(self, session: Session, frame: wire.Leave) -> None:
         """The session leaves a call and stays connected."""
@@ -117,7 +120,8 @@ class Hub:
             self._entering[session].append(lambda: self.acknowledge(session, frame))
             return None
         notice = None if live is None else live.call.notices[frame.notice]
-        presence = None if live is None or notice is None else _owing(live, notice, session)
+        names = () if live is None else self._registry.names.of(live.key)
+        presence = None if live is None or notice is None else _owing(live, names, notice, session)
         if live is None or notice is None or presence is None:
             return refuse(session, UNKNOWN_NOTICE, ack=frame)
         if frame.level is Level.SENT:
@@ -209,9 +213,9 @@ def void(_: object) -> None:
     """Drop a result nobody needs."""
 
 
-def _owing(live: LiveCall, notice: Notice, session: Session) -> Presence | None:
+def _owing(live: LiveCall, aliases: tuple[str, ...], notice: Notice, session: Session) -> Presence | None:
     """The presence by which this session's participant may speak about the notice."""
-    names = (live.key.call, *live.aliases)
+    names = (live.key.call, *aliases)
     if live.key.organization != session.organization or not any(session.may(name) for name in names):
         return None
     presence = live.call.latest.get(session.participant)

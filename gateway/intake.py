@@ -21,7 +21,6 @@ from gateway.core.types import rfc3339
 from gateway.enactment import Enactment, Outcome, resolve
 from gateway.interpreter import Interpreter
 from storage.entry import canonical
-from storage.errors import StorageError
 from storage.operations import Append, MarkEvents
 
 REMEMBER: Final = timedelta(days=8)
@@ -73,7 +72,8 @@ class Intake:
                 writes = await self._enactment.apply(event)
             except Unserved as unserved:
                 turned_away.append((position, unserved.detail))
-                writes = [self._enactment.refuse("event", unserved.code)]
+                self._turn_away(event, unserved.code, outcome)
+                continue
             except BaseException:
                 del self._taking[event.digest]
                 outcome.cancel()
@@ -90,10 +90,7 @@ class Intake:
     async def _known(self, wanted: Sequence[bytes]) -> set[bytes]:
         if not wanted:
             return set()
-        try:
-            return set(await self._ledgers.read(self._region, lambda reader: reader.known_events(wanted)))
-        except StorageError as error:
-            raise NotDurable("storage cannot be read now") from error
+        return set(await self._ledgers.read(self._region, lambda reader: reader.known_events(wanted)))
 
     def _finish(self, event: Event, writes: Sequence[Outcome], outcome: Outcome) -> None:
         """Mark the event as taken once everything it did is durable, however long that takes."""
@@ -109,6 +106,15 @@ class Intake:
             write.add_done_callback(written)
         if not writes:
             self._mark(event, outcome)
+
+    def _turn_away(self, event: Event, reason: str, outcome: Outcome) -> None:
+        """The event is refused, and not marked as taken: its source may send it to whom it concerns."""
+
+        def refused(_: Outcome) -> None:
+            self._taking.pop(event.digest, None)
+            resolve(outcome)
+
+        self._enactment.refuse("event", reason, event.digest).add_done_callback(refused)
 
     def _mark(self, event: Event, outcome: Outcome) -> None:
         now = self._interpreter.now()

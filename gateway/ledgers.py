@@ -11,20 +11,24 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from gateway.core import facts
+from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
 from gateway.journal import Ink, Written, from_entry, open_box
 from storage.entry import decode
 from storage.errors import StorageError
-from storage.operations import Operation
+from storage.operations import Operation, SweepOutcome
 from storage.reader import Reader
 from storage.region import Region
 from storage.writer import Completed
 
 T = TypeVar("T")
+CLOSE_SECONDS: Final = 4.0
+"""How long a region may take to write what is queued when the process ends."""
 Confirmed = Sequence[tuple[facts.AnyFact, int]]
 """Facts that are durable, each with its entry number in its own region's ledger."""
 
@@ -63,12 +67,11 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """What one region knows of a call: its facts in order with their entries, and the call's aliases there."""
+    """What one region knows of a call: its facts in order with their entries."""
 
     home: str
     facts: tuple[tuple[facts.AnyFact, int], ...]
     salts: Mapping[str, bytes]
-    aliases: tuple[str, ...]
 
 
 class Ledgers:
@@ -134,8 +137,18 @@ class Ledgers:
         return self.write({region: [(operation, None) for operation in operations]}, then)
 
     async def read(self, region: str, question: Callable[[Reader], T]) -> T:
-        """Ask a region's reader thread; raises `storage.errors.StorageError`."""
-        return await asyncio.wrap_future(self.regions[region].read(question))
+        """Ask a region's reader thread; raises `NotDurable` where storage cannot answer."""
+        try:
+            return await asyncio.wrap_future(self.regions[region].read(question))
+        except StorageError as error:
+            raise NotDurable(f"storage of region {region} cannot be read now") from error
+
+    async def sweep(self, region: str, now: datetime, limit: int) -> SweepOutcome:
+        """Delete at most `limit` of what is due; raises `NotDurable` where storage cannot."""
+        try:
+            return await asyncio.wrap_future(self.regions[region].sweep(now, limit))
+        except StorageError as error:
+            raise NotDurable(f"storage of region {region} cannot delete now") from error
 
     async def open_calls(self) -> list[CallKey]:
         """The calls that were not over when the process ended."""
@@ -144,6 +157,21 @@ class Ledgers:
             for key in await self.read(name, lambda reader: reader.open_calls()):
                 found[CallKey(*key)] = None
         return list(found)
+
+    async def has_call(self, key: CallKey) -> bool:
+        """Whether any region ever heard of the call."""
+        for name in self.regions:
+            if await self.read(name, lambda reader: reader.has_call(key)):
+                return True
+        return False
+
+    async def aliases(self) -> dict[CallKey, tuple[str, ...]]:
+        """The names of every call that has any, over or not."""
+        found: dict[CallKey, tuple[str, ...]] = {}
+        for name in self.regions:
+            for key, aliases in await self.read(name, lambda reader: reader.named_calls()):
+                found[CallKey(*key)] = aliases
+        return found
 
     def load(self, key: CallKey, then: Callable[[dict[str, StoredCall], str | None], None]) -> None:
         """Read a call back from every region; `then` gets what there is by region, and an error if one occurred."""
@@ -171,10 +199,10 @@ class Ledgers:
         """How many submissions of each region are not yet durable."""
         return {name: region.pending for name, region in self.regions.items()}
 
-    def close(self) -> None:
-        """Write what is queued and give the regions back."""
-        for region in self.regions.values():
-            region.close()
+    async def close(self) -> dict[str, int]:
+        """Write what is queued, all regions at once, and give them back; how much could not be written, by region."""
+        closing = [asyncio.to_thread(region.close, CLOSE_SECONDS) for region in self.regions.values()]
+        return dict(zip(self.regions, await asyncio.gather(*closing), strict=True))
 
 
 def stored_call(reader: Reader, key: CallKey) -> StoredCall | None:
@@ -191,7 +219,7 @@ def stored_call(reader: Reader, key: CallKey) -> StoredCall | None:
         if isinstance(fact, facts.CallOpened) and not home:
             home = str(decode(leaf)["home"])
     salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
-    return StoredCall(home, tuple(found), salts, reader.aliases(key))
+    return StoredCall(home, tuple(found), salts)
 
 
 def remember(ink: Ink, stored: Mapping[str, StoredCall]) -> None:

@@ -58,7 +58,6 @@ class LiveCall:
     call: Call
     ink: Ink
     touched_at: datetime
-    aliases: tuple[str, ...] = ()
     audience: dict[Session, str] = field(default_factory=dict)
     outbox: deque[Posting] = field(default_factory=deque)
     delivery: Iterator[None] | None = None

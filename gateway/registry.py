@@ -20,6 +20,7 @@ from gateway.core.types import CallKey
 from gateway.journal import Ink
 from gateway.ledgers import Ledgers, StoredCall, remember
 from gateway.live import LiveCall
+from gateway.names import Names
 
 KEEP_ENDED: Final = timedelta(hours=1)
 """How long a call that is over stays in memory."""
@@ -50,12 +51,17 @@ class Registry:
         self._loading: Final[dict[CallKey, list[Act]]] = {}
         self.organizations: Final = tuple(sorted(set(organizations)))
         self.calls: Final[dict[CallKey, LiveCall]] = {}
-        self.names: Final[dict[CallKey, str]] = {}
+        self.names: Final = Names()
         self.notices: Final[dict[str, LiveCall]] = {}
 
     def key(self, organization: str, name: str) -> CallKey:
         """The call of `organization` that goes by `name`, known or not."""
-        return CallKey(organization, self.names.get(CallKey(organization, name), name))
+        return self.names.call(organization, name)
+
+    def opened(self, key: CallKey) -> LiveCall | None:
+        """The call if it is in memory and ever began."""
+        live = self.calls.get(key)
+        return None if live is None or live.call.opened_at is None else live
 
     def referred(self, organization: str, reference: CallReference) -> CallKey:
         """The call an event means: our own id, else an alias or a call known by one of the names, else its own."""
@@ -63,7 +69,7 @@ class Registry:
             return self.key(organization, reference.call)
         for name in reference.names:
             key = self.key(organization, name)
-            if key.call != name or key in self.calls:
+            if key.call != name or self.opened(key) is not None:
                 return key
         return self.key(organization, reference.fallback)
 
@@ -74,10 +80,21 @@ class Registry:
         """
         if organization is not None:
             return [organization]
-        knowing = [each for each in self.organizations if self.referred(each, reference) in self.calls]
+        knowing = [each for each in self.organizations if self._knows(each, reference)]
         if knowing:
             return knowing
         return list(self.organizations) if len(self.organizations) == 1 else [""]
+
+    def _knows(self, organization: str, reference: CallReference) -> bool:
+        key = self.referred(organization, reference)
+        return self.opened(key) is not None or bool(self.names.of(key))
+
+    async def recall(self, key: CallKey) -> LiveCall | None:
+        """The call if anybody ever heard of it, read back if need be. Raises `NotDurable`."""
+        if self.opened(key) is not None or await self._ledgers.has_call(key):
+            live = await self.get(key)
+            return None if live.call.opened_at is None else live
+        return None
 
     def with_call(self, key: CallKey, act: Act) -> None:
         """Do `act` with the call, at once or as soon as it is read back; a call nobody knows begins here."""
@@ -107,43 +124,23 @@ class Registry:
         self.calls[key] = live
         for notice in live.call.notices:
             self.notices[notice] = live
-        self._learn(live, tuple({name: None for each in stored.values() for name in each.aliases}))
         self._ready(live, missing)
         for act in self._loading.pop(key, ()):
             act(live)
-
-    def check_names(self, key: CallKey, aliases: Iterable[str]) -> None:
-        """Raises `Refusal` (409) if one of these names leads to another call of the organisation."""
-        for alias in aliases:
-            if self.names.get(CallKey(key.organization, alias), key.call) != key.call:
-                raise Refusal("alias_taken", "an alias belongs to another call", status=409)
-
-    def name(self, live: LiveCall, aliases: tuple[str, ...]) -> None:
-        """These are all the names the call goes by beside its id."""
-        for alias in live.aliases:
-            self.names.pop(CallKey(live.key.organization, alias), None)
-        self._learn(live, aliases)
-
-    def _learn(self, live: LiveCall, aliases: tuple[str, ...]) -> None:
-        live.aliases = aliases
-        for alias in aliases:
-            self.names[CallKey(live.key.organization, alias)] = live.key.call
 
     def forget(self, key: CallKey) -> None:
         """Let a call go from memory; it can be read back."""
         live = self.calls.pop(key)
         for notice in live.call.notices:
             self.notices.pop(notice, None)
-        for alias in live.aliases:
-            self.names.pop(CallKey(key.organization, alias), None)
 
     def stale(self, now: datetime) -> list[CallKey]:
-        """Calls that were over an hour ago and that nobody listens to any more."""
+        """Calls that were over an hour ago, or never began, and that nobody listens to."""
         return [
             key
             for key, live in self.calls.items()
-            if live.call.ended_at is not None
-            and now - live.call.ended_at > KEEP_ENDED
+            if (live.call.ended or live.call.opened_at is None)
+            and now - (live.call.ended_at or live.touched_at) > KEEP_ENDED
             and not live.audience
             and not live.outbox
         ]
@@ -159,7 +156,7 @@ class Registry:
     def found(self, call: str, organization: str | None) -> LiveCall:
         """The call in memory that a route names. Raises `Refusal`: 404 unknown, 409 known in several organisations."""
         wanted = (*self.organizations, "") if organization is None else (organization,)
-        keys = [key for key in (self.key(each, call) for each in wanted) if key in self.calls]
+        keys = [key for key in (self.key(each, call) for each in wanted) if self.opened(key) is not None]
         claimed = [key for key in keys if key.organization] or keys
         if not claimed:
             raise Refusal("unknown_call", "no such call", status=404)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from gateway.core.errors import NotDurable
 from gateway.ledgers import Ledgers
 from gateway.metrics import Metrics
-from storage.errors import StorageError
 
 BATCH: Final = 500
 """Rows deleted in one commit."""
@@ -38,12 +38,12 @@ class Sweeper:
             for region in self._ledgers.regions:
                 try:
                     await self._sweep(region, self._now())
-                except StorageError as error:
-                    self._failed(f"sweep of region {region}: {error}")
+                except NotDurable as error:
+                    self._failed(str(error))
             await asyncio.sleep(every.total_seconds())
 
     async def sweep(self, now: datetime | None) -> dict[str, Any]:
-        """Delete what has expired by `now`; raises `storage.errors.StorageError`."""
+        """Delete what has expired by `now`; raises `NotDurable`."""
         regions = {region: await self._sweep(region, now or self._now()) for region in self._ledgers.regions}
         return {"deleted": sum(each["deleted"] for each in regions.values()), "regions": regions}
 
@@ -51,7 +51,7 @@ class Sweeper:
         began = self._loop.time()
         deleted, certificates, remaining = 0, list[int](), True
         while remaining:
-            outcome = await asyncio.wrap_future(self._ledgers.regions[region].sweep(now, BATCH))
+            outcome = await self._ledgers.sweep(region, now, BATCH)
             deleted += outcome.deleted
             remaining = outcome.remaining
             if outcome.certificate is not None:

@@ -118,6 +118,16 @@ class Reader:
         rows = self._execute("SELECT leaf FROM entries WHERE seq >= ? ORDER BY seq LIMIT ?", (start, max(limit, 0)))
         return [leaf for (leaf,) in rows]
 
+    def named_calls(self) -> list[tuple[Call, tuple[str, ...]]]:
+        """Every call that has aliases, with them."""
+        rows = self._execute("SELECT organization, call, slot, box FROM calls WHERE slot IS NOT NULL")
+        named: list[tuple[Call, tuple[str, ...]]] = []
+        for organization, name, slot, box in rows:
+            clear = self._open("calls", call_row((organization, name)), slot, box)
+            if clear is not None:
+                named.append(((organization, name), msgspec.json.decode(clear, type=tuple[str, ...])))
+        return named
+
     def certificates(self) -> list[dict[str, Any]]:
         """The retention certificates, oldest first, each with its sequence as `entry`."""
         rows = self._execute("SELECT seq, leaf FROM certificates JOIN entries USING (seq) ORDER BY seq")

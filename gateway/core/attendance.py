@@ -74,6 +74,15 @@ def _enter(step: Step, person: Person, region: str, role: Role, *, listed: bool)
     return call.presences[presence]
 
 
+def vouch(step: Step, person: Person, region: str) -> Presence:
+    """Somebody reports on the call by way of others: who they are must outlive a restart, and they owe nothing."""
+    known = step.call.latest.get(person.participant)
+    if known is not None:
+        return known
+    step.open()
+    return _enter(step, person, region, Role.OBSERVER, listed=True)
+
+
 def lose(step: Step, session: str, participant: str, reason: str) -> None:
     """A session is gone from the call: `left` on its own word, else `disconnected` or `slow`."""
     presence = step.call.present(participant)

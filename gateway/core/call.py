@@ -61,7 +61,6 @@ class Call:
     notices: dict[str, Notice] = field(default_factory=dict)
     presences: dict[str, Presence] = field(default_factory=dict)
     latest: dict[str, Presence] = field(default_factory=dict)
-    observers: dict[str, str] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     heard_of: dict[str, datetime] = field(default_factory=dict)
     others: int = 0

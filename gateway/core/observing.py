@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gateway.core import facts
-from gateway.core.fusion import LAPSE, Claim, Verdict, fuse, judge
+from gateway.core.fusion import ANCIENT, LAPSE, Claim, Verdict, fuse, judge
 from gateway.core.presence import Input, Phase, closing
 from gateway.core.step import Step
 from gateway.core.types import TERMINAL, Capability, Change, Level, State, milliseconds
@@ -21,12 +21,11 @@ Digests = Callable[[str, Capability, Change], dict[str, str]]
 
 def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) -> Verdict:
     """Take one claim in and tell what follows from it."""
-    if claim.limited and not step.call.policy.participants_observe:
-        return Verdict.REFUSED
+    moot = is_moot(step, claim)
+    if moot is not None:
+        return moot
     track = step.call.tracks[capability]
-    verdict = Verdict.LATE if _is_over(step, claim) else judge(track, claim, step.now)
-    if verdict is Verdict.LATE:
-        return verdict
+    verdict = judge(track, claim, step.now)
     if verdict is not Verdict.SAME:
         step.open()
         step.record(
@@ -45,6 +44,14 @@ def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) 
         )
     settle(step, capability, digests)
     return verdict
+
+
+def is_moot(step: Step, claim: Claim) -> Verdict | None:
+    """Why the claim changes nothing whoever makes it; None if it may count."""
+    if claim.limited and not step.call.policy.participants_observe:
+        return Verdict.REFUSED
+    late = step.now - claim.occurred_at > ANCIENT or _is_over(step, claim)
+    return Verdict.LATE if late else None
 
 
 def _is_over(step: Step, claim: Claim) -> bool:

@@ -21,7 +21,6 @@ def unite(call: Call, source: Call, at: datetime) -> None:
     call.episodes = dict(sorted(episodes.items(), key=lambda item: item[1].started_at))
     notices = {**source.notices, **call.notices}
     call.notices = dict(sorted(notices.items(), key=lambda item: item[1].fact.at))
-    call.observers = {**source.observers, **call.observers}
     call.sequences = {**source.sequences, **call.sequences}
     call.others = max(call.others, source.others)
     for moment, _, what, subject in source.wakes:
