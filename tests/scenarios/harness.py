@@ -12,8 +12,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +36,6 @@ NOWHERE = "99999999-9999-9999-9999-999999999999"
 """Resources: two regions of one organisation, another organisation, and one that nobody configured."""
 
 REGIONS = ("europe", "unitedstates")
-START_SECONDS = 20.0
 
 _MORE = f"""
 [resources."{FABRIKAM}"]
@@ -232,13 +231,6 @@ class Gateway:
     def log_lines(self) -> list[str]:
         """Every line written to standard error."""
         return self.log.read_text().splitlines()
-
-
-@asynccontextmanager
-async def eventually(seconds: float = 5.0) -> AsyncIterator[None]:
-    """A limit for what must happen soon."""
-    async with asyncio.timeout(seconds):
-        yield
 
 
 def gaps(coverage: Json, change: str = "started") -> dict[str | None, str]:
