@@ -43,7 +43,14 @@ class Answers:
         self._sweeper: Final = sweeper
         self._residency: Final = residency
         self._troubles: Final = troubles
+        self._ending = False
         self._loop: Final = asyncio.get_running_loop()
+
+    def stop_waiting(self) -> None:
+        """Answer everyone who waits for coverage with what there is: the process ends."""
+        self._ending = True
+        for live in self._registry.calls.values():
+            live.changed()
 
     def readiness(self) -> list[str]:
         """Why this process is not ready; empty when it is."""
@@ -104,11 +111,13 @@ class Answers:
             live = await self._find(call, organization)
             covered = coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
             left = deadline - self._loop.time()
-            if left <= 0 or not any(each.gaps for each in covered):
+            if left <= 0 or self._ending or not any(each.gaps for each in covered):
                 return coverage.report(live.call, level, covered)
             waiter: asyncio.Future[None] = self._loop.create_future()
             live.waiters.append(waiter)
             await asyncio.wait([waiter], timeout=left)
+            if waiter in live.waiters:
+                live.waiters.remove(waiter)
             await asyncio.sleep(min(PAUSE, max(deadline - self._loop.time(), 0)))
 
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
@@ -128,10 +137,13 @@ class Answers:
 
     async def _named(self, call: str, organization: str | None) -> CallKey:
         try:
-            return (await self._find(call, organization)).key
+            known = (await self._find(call, organization)).key
         except Refusal as unknown:
             if unknown.status != 404:
                 raise
+        else:
+            if known.organization:
+                return known
         if organization is None and len(self._registry.organizations) == 1:
             organization = self._registry.organizations[0]
         if organization is None or organization not in self._registry.organizations:

@@ -105,6 +105,7 @@ async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> Non
             await stopping.wait()
             _LOG.info("draining", sessions=len(edge))
             house.troubles.append("draining")
+            house.answers.stop_waiting()
             ready.remove(settings.storage.directory)
             await edge.drain(GRACE)
             control.stop()

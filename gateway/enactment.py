@@ -131,7 +131,7 @@ class Enactment:
                 outcomes.append(self.refuse("roster", unserved.code))
             else:
                 people.setdefault(place.organization, []).append(person)
-        organizations = {*self._registry.claimants(given.organization, given.reference), *people}
+        organizations = {*await self._registry.claimants(given.organization, given.reference), *people}
         for organization in sorted(organizations - {""} if people else organizations):
             roster = attendance.Roster(
                 given.connection,
@@ -161,7 +161,7 @@ class Enactment:
                 occurred_at=claimed.occurred_at,
                 limited=reporter is not None,
                 failed=claimed.failed,
-                cause=claimed.cause,
+                cause=claimed.cause if reporter is None else None,
             )
             if reporter is not None and observing.is_moot(step, claim) is None:
                 presence = attendance.vouch(step, Person(reporter), self._region_of(reporter))
@@ -173,7 +173,8 @@ class Enactment:
     async def _in_claimants(
         self, event: Event, organization: str | None, reference: CallReference, act: Deed
     ) -> list[Outcome]:
-        return await self._in_calls(event, self._registry.claimants(organization, reference), reference, act)
+        claimants = await self._registry.claimants(organization, reference)
+        return await self._in_calls(event, claimants, reference, act)
 
     async def _in_calls(
         self, event: Event, organizations: Sequence[str], reference: CallReference, act: Deed
@@ -195,7 +196,7 @@ class Enactment:
     async def _note_recording(self, found: RecordingFound) -> list[Outcome]:
         """A recording turned up afterwards: the ledger says whether the call's episodes told of it."""
         outcomes: list[Outcome] = []
-        for organization in self._registry.claimants(found.organization, found.reference):
+        for organization in await self._registry.claimants(found.organization, found.reference):
             key = self._registry.referred(organization, found.reference)
             live = await self._registry.recall(key)
             announced = live is not None and _told(live, found.started_at, found.started_at + found.duration)

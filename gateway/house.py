@@ -59,6 +59,8 @@ class House:
 
     async def recover(self) -> None:
         """Bring back every call that was on when the process before this one ended."""
+        for source, target in (await self.ledgers.merges()).items():
+            self.interpreter.registry.names.join(source, target)
         for key, aliases in (await self.ledgers.aliases()).items():
             self.interpreter.registry.names.give(key, aliases)
         for key in await self.ledgers.open_calls():

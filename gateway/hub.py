@@ -20,12 +20,15 @@ from gateway.core.session import Phase, Session
 from gateway.core.step import Step
 from gateway.core.types import Level, Role
 from gateway.enactment import Enactment
+from gateway.entrances import Entrances
 from gateway.interpreter import Interpreter, digests, joining
 from gateway.live import LiveCall
 from gateway.messages import Messages
 
 MOST_CALLS: Final = 1000
 """Calls one session may have joined at a time."""
+MOST_REPEATED: Final = 1000
+"""Receipts owed for one level of one notice while its commit is under way; whoever repeats more gets no more."""
 MOST_WAITING: Final = 100_000
 """Submissions a region may have waiting before acks are put off (their clients send them again)."""
 
@@ -33,6 +36,7 @@ NOT_YOURS: Final = Refusal("not_your_call", "the token does not cover this call"
 UNKNOWN_NOTICE: Final = Refusal("unknown_notice", "no such notice is owed by this participant", status=404)
 WRONG_DIGEST: Final = Refusal("wrong_digest", "the digest is not that of the notice's text")
 TOO_MANY: Final = Refusal("too_many_calls", "too many calls joined")
+TOO_OFTEN: Final = Refusal("too_many_joins", "joined and left too often: wait", status=429, temporary=True)
 NO_LEVEL: Final = Refusal("wrong_level", "this level is not for clients to claim")
 PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", status=503, temporary=True)
 
@@ -48,7 +52,7 @@ class Hub:
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
         self._fanout: Final = interpreter.fanout
-        self._entering: Final[dict[Session, list[Callable[[], None]]]] = {}
+        self._entrances: Final = Entrances()
         self._loop: Final = asyncio.get_running_loop()
 
     def join(self, session: Session, frame: wire.Join) -> None:
@@ -59,36 +63,46 @@ class Hub:
             self._enter(session, frame.call, lambda live, step: None, frame.id)
 
     def _enter(self, session: Session, name: str, also: Callable[[LiveCall, Step], None], join_id: str | None) -> None:
-        if len(session.joined) + len(self._entering.get(session, ())) >= MOST_CALLS:
+        if len(session.joined) + self._entrances.count(session) >= MOST_CALLS:
             return refuse(session, TOO_MANY, join_id)
+        key = self._registry.key(session.organization, name)
 
-        def enter(live: LiveCall) -> None:
-            if session.phase is Phase.OPEN:
+        def enter(found: LiveCall) -> None:
+            live = found.current()
+            if not live.may_return(session.participant, self._loop.time()):
+                refuse(session, TOO_OFTEN, join_id)
+            elif session.phase is Phase.OPEN:
                 step = self._interpreter.step(live)
                 attendance.join(step, joining(session))
                 session.joined[live.key] = name
+                live.members.add(session)
                 also(live, step)
                 self._interpreter.perform(live, step, reply=lambda: self._fanout.show(live, session, join_id))
-            for act in self._entering.pop(session, ()):
-                act()
+            self._entrances.end(session, key)
 
-        key = self._registry.key(session.organization, name)
         if key not in self._registry.calls:
-            self._entering.setdefault(session, [])
+            self._entrances.begin(session, key)
         self._registry.with_call(key, enter)
         return None
 
     def leave(self, session: Session, frame: wire.Leave) -> None:
         """The session leaves a call and stays connected."""
         key = self._registry.key(session.organization, frame.call)
+        if self._entrances.defer(session, key, lambda: self.leave(session, frame)):
+            return
         live = self._registry.calls.get(key)
         if session.joined.pop(key, None) is None or live is None:
             session.send(wire.left(id=frame.id))
             return
-        live.audience.pop(session, None)
-        step = self._interpreter.step(live)
-        attendance.lose(step, session.id, session.participant, "left")
+        step = self._part(live, session, "left")
         self._interpreter.perform(live, step, reply=lambda: void(session.send(wire.left(id=frame.id))))
+
+    def _part(self, live: LiveCall, session: Session, reason: str) -> Step:
+        live.audience.pop(session, None)
+        live.members.discard(session)
+        step = self._interpreter.step(live)
+        attendance.lose(step, session.id, session.participant, reason)
+        return step
 
     def turned_away(self, reason: str) -> None:
         """Somebody whose data may not be here said hello: recorded without saying who."""
@@ -98,12 +112,8 @@ class Hub:
         """The session is gone from all its calls: `left`, `disconnected` or `slow`."""
         for key in session.joined:
             live = self._registry.calls.get(key)
-            if live is None:
-                continue
-            live.audience.pop(session, None)
-            step = self._interpreter.step(live)
-            attendance.lose(step, session.id, session.participant, reason)
-            self._interpreter.perform(live, step)
+            if live is not None:
+                self._interpreter.perform(live, self._part(live, session, reason))
         session.joined.clear()
 
     def refresh_state(self, session: Session) -> None:
@@ -116,8 +126,7 @@ class Hub:
     def acknowledge(self, session: Session, frame: wire.Ack) -> None:
         """The client proves a level; the receipt follows from the commit."""
         live = self._registry.notices.get(frame.notice)
-        if live is None and session in self._entering and len(self._entering[session]) < MOST_CALLS:
-            self._entering[session].append(lambda: self.acknowledge(session, frame))
+        if live is None and self._entrances.defer(session, None, lambda: self.acknowledge(session, frame)):
             return None
         notice = None if live is None else live.call.notices[frame.notice]
         names = () if live is None else self._registry.names.of(live.key)
@@ -153,7 +162,8 @@ class Hub:
             session.send(wire.receipt(notice=notice.id, level=frame.level, entry=proof.entry, at=proof.at))
             return
         waiting = live.receipts.setdefault((notice.id, presence.who, frame.level), [])
-        waiting.append(session)
+        if len(waiting) < MOST_REPEATED:
+            waiting.append(session)
         if not step.effects:
             return
         began = self._loop.time()

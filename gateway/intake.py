@@ -143,6 +143,8 @@ class Intake:
         pending = {outcome for outcome in outcomes if not outcome.done()}
         deadline = self._loop.time() + PATIENCE
         while pending:
-            _, pending = await asyncio.wait(pending, timeout=0.1)
+            done, pending = await asyncio.wait(pending, timeout=0.1)
+            if any(outcome.cancelled() for outcome in done):
+                raise NotDurable("the same event is being taken and failed")
             if pending and (self._ledgers.failing or self._loop.time() > deadline):
                 raise NotDurable("storage cannot write now")

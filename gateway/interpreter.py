@@ -140,11 +140,12 @@ class Interpreter:
             for session in list(presence.sessions):
                 attendance.lose(step, session, presence.participant or "", "restarted")
         adopted = self.registry.calls.get(CallKey("", live.key.call)) if live.key.organization else None
-        if adopted is not None and adopted is not live and live.call.opened_at is None:
+        if adopted is not None and adopted is not live and (live.call.opened_at is None or live.call.ended):
             adopt(step, adopted)
         self.perform(live, step)
 
     def _note_sent(self, live: LiveCall, notices: Sequence[str], presences: Iterable[Presence]) -> None:
+        live = live.current()
         by_region: dict[str, list[str]] = {}
         for presence in presences:
             by_region.setdefault(presence.region, []).append(presence.id)

@@ -143,10 +143,10 @@ class Ledgers:
         except StorageError as error:
             raise NotDurable(f"storage of region {region} cannot be read now") from error
 
-    async def sweep(self, region: str, now: datetime, limit: int) -> SweepOutcome:
-        """Delete at most `limit` of what is due; raises `NotDurable` where storage cannot."""
+    async def sweep(self, region: str, now: datetime, limit: int, clock: datetime) -> SweepOutcome:
+        """Delete at most `limit` of what is due at `now`, while it is `clock`; raises `NotDurable`."""
         try:
-            return await asyncio.wrap_future(self.regions[region].sweep(now, limit))
+            return await asyncio.wrap_future(self.regions[region].sweep(now, limit, clock))
         except StorageError as error:
             raise NotDurable(f"storage of region {region} cannot delete now") from error
 
@@ -171,6 +171,14 @@ class Ledgers:
         for name in self.regions:
             for key, aliases in await self.read(name, lambda reader: reader.named_calls()):
                 found[CallKey(*key)] = aliases
+        return found
+
+    async def merges(self) -> dict[CallKey, CallKey]:
+        """Which calls became part of which."""
+        found: dict[CallKey, CallKey] = {}
+        for name in self.regions:
+            for source, target in await self.read(name, lambda reader: reader.merges()):
+                found[CallKey(*source)] = CallKey(*target)
         return found
 
     def load(self, key: CallKey, then: Callable[[dict[str, StoredCall], str | None], None]) -> None:

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -31,10 +31,15 @@ from gateway.metrics import Metrics
 
 SLICE: Final = 200
 """Sockets written to before the loop may turn to something else."""
-PATIENCE: Final = timedelta(seconds=2)
-"""How long a notice waits for a commit that neither succeeds nor fails."""
+PATIENCE: Final = 2.0
+"""Seconds that a notice waits for a commit that neither succeeds nor fails."""
 NEWEST: Final = 100
 """How many owed notices a state carries at most."""
+
+RETURN_SECONDS: Final = 2.0
+"""Every so often one participant may leave a call and come back, on average."""
+RETURNS_AT_ONCE: Final = 30
+"""So many returns in a row are well."""
 
 Reply = Callable[[], None]
 """Something to send once the step's commit is durable."""
@@ -47,17 +52,20 @@ class Posting:
     commit: Commit | None
     effects: tuple[Effect, ...]
     reply: Reply | None
-    at: datetime
     posted: float
 
 
 @dataclass(slots=True, eq=False)
 class LiveCall:
-    """One call in memory. `audience` holds the sessions told live, with the name each knows the call by."""
+    """One call in memory. `members` are the sessions that joined it, `audience` those told live, each with
+    the name it knows the call by; `moved_to` is the call it became part of."""
 
     call: Call
     ink: Ink
     touched_at: datetime
+    members: set[Session] = field(default_factory=set)
+    moved_to: LiveCall | None = None
+    returns: dict[str, float] = field(default_factory=dict)
     audience: dict[Session, str] = field(default_factory=dict)
     outbox: deque[Posting] = field(default_factory=deque)
     delivery: Iterator[None] | None = None
@@ -69,6 +77,21 @@ class LiveCall:
     def key(self) -> CallKey:
         """Organisation and call id."""
         return self.call.key
+
+    def current(self) -> LiveCall:
+        """This call, or the one it became part of."""
+        return self if self.moved_to is None else self.moved_to.current()
+
+    def may_return(self, participant: str, now: float) -> bool:
+        """Whether somebody who left may come back at `now`, in the loop's seconds: each time leaves lines for good."""
+        latest = self.call.latest.get(participant)
+        if latest is None or latest.open:
+            return True
+        full_at = max(self.returns.get(participant, 0.0), now) + RETURN_SECONDS
+        if full_at - now > RETURNS_AT_ONCE * RETURN_SECONDS:
+            return False
+        self.returns[participant] = full_at
+        return True
 
     def changed(self) -> None:
         """Let whoever waits for coverage look again."""
@@ -97,7 +120,7 @@ class Fanout:
 
     def post(self, live: LiveCall, commit: Commit | None, effects: Iterable[Effect], reply: Reply | None) -> None:
         """Send these effects and this reply when their turn has come."""
-        live.outbox.append(Posting(commit, tuple(effects), reply, self._now(), self._loop.time()))
+        live.outbox.append(Posting(commit, tuple(effects), reply, self._loop.time()))
         self.flush(live)
 
     def flush(self, live: LiveCall) -> None:
@@ -128,7 +151,7 @@ class Fanout:
             commit is None
             or commit.durable
             or any(region in self._ledgers.failing for region in commit.regions)
-            or self._now() - posting.at > PATIENCE
+            or self._loop.time() - posting.posted > PATIENCE
         )
 
     def _deliver(self, live: LiveCall) -> Iterator[None]:
@@ -184,6 +207,7 @@ class Fanout:
 
     def show(self, live: LiveCall, session: Session, join_id: str | None) -> None:
         """Send a session the whole state; from here on it is told live. What it owes and got is noted as sent."""
+        live = live.current()
         name = session.joined.get(live.key)
         if name is None:
             return

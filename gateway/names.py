@@ -18,10 +18,14 @@ class Names:
     def __init__(self) -> None:
         self._calls: Final[dict[CallKey, str]] = {}
         self._aliases: Final[dict[CallKey, tuple[str, ...]]] = {}
+        self._joined: Final[dict[CallKey, CallKey]] = {}
 
     def call(self, organization: str, name: str) -> CallKey:
         """The call of `organization` that goes by `name`, as an alias or as its id."""
-        return CallKey(organization, self._calls.get(CallKey(organization, name), name))
+        key = CallKey(organization, self._calls.get(CallKey(organization, name), name))
+        while key in self._joined:
+            key = self._joined[key]
+        return key
 
     def of(self, key: CallKey) -> tuple[str, ...]:
         """The call's aliases."""
@@ -34,6 +38,11 @@ class Names:
 
     def _is_alias(self, organization: str, name: str) -> bool:
         return CallKey(organization, name) in self._calls
+
+    def join(self, source: CallKey, target: CallKey) -> None:
+        """The call `source` is part of `target` for good."""
+        self._aliases.pop(source, None)
+        self._joined[source] = target
 
     def give(self, key: CallKey, aliases: tuple[str, ...]) -> None:
         """These are all the names the call goes by; who had one of them has it no more."""

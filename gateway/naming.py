@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.core import merging
 from gateway.core.errors import Refusal
+from gateway.core.happenings import unnamed
 from gateway.core.step import Step
 from gateway.core.types import CallKey
 from gateway.enactment import Outcome, resolve
@@ -64,15 +65,18 @@ class Naming:
 
     def _take_in(self, live: LiveCall, alias: CallKey, step: Step) -> tuple[str, ...]:
         """Take in what opened under an alias, and what nobody claimed; returned are the names it went by itself."""
-        opened = self._registry.opened(alias)
         names: tuple[str, ...] = ()
-        if opened is not None and opened is not live:
-            names = self._registry.names.of(alias)
-            merging.merge(step, opened.call)
-            self._move(live, opened)
-        unclaimed = self._registry.calls.get(CallKey("", alias.call))
-        if unclaimed is not None:
-            adopt(step, unclaimed)
+        for name in (alias.call, unnamed(alias.call)):
+            key = CallKey(alias.organization, name)
+            opened = self._registry.opened(key)
+            if opened is not None and opened is not live:
+                names += self._registry.names.of(key)
+                merging.merge(step, opened.call)
+                self._move(live, opened)
+                self._registry.names.join(key, live.key)
+            unclaimed = self._registry.opened(CallKey("", name))
+            if unclaimed is not None:
+                adopt(step, unclaimed)
         return names
 
     def _move(self, live: LiveCall, source: LiveCall) -> None:
@@ -80,11 +84,15 @@ class Naming:
         for region in source.ink.regions:
             live.ink.regions.setdefault(region)
         live.ink.salts.update(source.ink.salts)
-        for session in list(source.audience):
+        for session in source.members:
             name = session.joined.pop(source.key, source.key.call)
             session.joined.setdefault(live.key, name)
-            live.audience.setdefault(session, name)
+            if session in source.audience:
+                live.audience.setdefault(session, name)
+        live.members |= source.members
+        source.members.clear()
         source.audience.clear()
+        source.moved_to = live
         for notice in source.call.notices:
             self._registry.notices[notice] = live
         self._registry.calls.pop(source.key, None)

@@ -73,21 +73,28 @@ class Registry:
                 return key
         return self.key(organization, reference.fallback)
 
-    def claimants(self, organization: str | None, reference: CallReference) -> list[str]:
+    async def claimants(self, organization: str | None, reference: CallReference) -> list[str]:
         """The organisations in which an event counts: the one it names, else all that know the call.
 
-        Where nobody knows it, it is the only organisation's, or nobody's yet (the empty name).
+        Where nobody knows it, it is the only organisation's, or nobody's yet (the empty name). What was nobody's
+        stays so too, for organisations that get to know the call later. Raises `NotDurable`.
         """
         if organization is not None:
             return [organization]
         knowing = [each for each in self.organizations if self._knows(each, reference)]
-        if knowing:
-            return knowing
-        return list(self.organizations) if len(self.organizations) == 1 else [""]
+        if not knowing:
+            knowing = [each for each in self.organizations if await self._knew(each, reference)]
+        if not knowing:
+            return list(self.organizations) if len(self.organizations) == 1 else [""]
+        unclaimed = self.opened(self.referred("", reference))
+        return knowing if unclaimed is None else [*knowing, ""]
 
     def _knows(self, organization: str, reference: CallReference) -> bool:
         key = self.referred(organization, reference)
         return self.opened(key) is not None or bool(self.names.of(key))
+
+    async def _knew(self, organization: str, reference: CallReference) -> bool:
+        return await self._ledgers.has_call(self.referred(organization, reference))
 
     async def recall(self, key: CallKey) -> LiveCall | None:
         """The call if anybody ever heard of it, read back if need be. Raises `NotDurable`."""
@@ -119,6 +126,12 @@ class Registry:
         if error is not None:
             # Whoever waits must be told what is on all the same: the call begins anew, and loudly.
             self._broken(error)
+        named = self.key(*key)
+        if named != key and not stored:
+            # While it was looked for, the name was given to another call.
+            for act in self._loading.pop(key, ()):
+                self.with_call(named, act)
+            return
         live = LiveCall(Call(key, self.policy), Ink(), self._now())
         missing = restore(live, stored)
         self.calls[key] = live
@@ -150,7 +163,10 @@ class Registry:
         return [
             live
             for live in self.calls.values()
-            if not live.call.ended and not live.audience and now - live.touched_at > IDLE
+            if self.opened(live.key) is not None
+            and not live.call.ended
+            and not live.audience
+            and now - live.touched_at > IDLE
         ]
 
     def found(self, call: str, organization: str | None) -> LiveCall:

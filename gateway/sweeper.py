@@ -51,7 +51,7 @@ class Sweeper:
         began = self._loop.time()
         deleted, certificates, remaining = 0, list[int](), True
         while remaining:
-            outcome = await self._ledgers.sweep(region, now, BATCH)
+            outcome = await self._ledgers.sweep(region, now, BATCH, self._now())
             deleted += outcome.deleted
             remaining = outcome.remaining
             if outcome.certificate is not None:

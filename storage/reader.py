@@ -128,6 +128,14 @@ class Reader:
                 named.append(((organization, name), msgspec.json.decode(clear, type=tuple[str, ...])))
         return named
 
+    def merges(self) -> list[tuple[Call, Call]]:
+        """Every call that became part of another, with that other."""
+        rows = self._execute(
+            "SELECT source.organization, source.call, target.organization, target.call FROM merges"
+            " JOIN calls AS source ON source.id = merges.source JOIN calls AS target ON target.id = merges.target"
+        )
+        return [((one, name), (other, into)) for one, name, other, into in rows]
+
     def certificates(self) -> list[dict[str, Any]]:
         """The retention certificates, oldest first, each with its sequence as `entry`."""
         rows = self._execute("SELECT seq, leaf FROM certificates JOIN entries USING (seq) ORDER BY seq")

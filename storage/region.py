@@ -102,13 +102,15 @@ class Region:
         """
         return self._reader.read(question)
 
-    def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:
+    def sweep(self, now: datetime, limit: int, clock: datetime | None = None) -> Future[SweepOutcome]:
         """Delete at most `limit` messages due at `now`, shred and certify them; call again while any remain.
+
+        `clock` is the time it is, where that is not `now`.
 
         The future raises StorageUnavailable while the disk fails: either nothing was deleted, or the certificate
         follows as soon as writing works. Raises StorageError once closed, ValueError for a limit below one.
         """
-        return self._writer.sweep(now, limit)
+        return self._writer.sweep(now, limit, clock or now)
 
     def close(self, timeout: float = 5.0) -> int:
         """Write what is queued, for up to `timeout` seconds, and give everything back.

@@ -28,10 +28,13 @@ class Certifiable:
     fields: dict[str, object]
 
 
-def delete_due(transaction: Transaction, now: datetime, limit: int) -> tuple[Certifiable | None, bool]:
-    """Delete up to `limit` due messages inside the open transaction: the batch if any, and whether to go on."""
+def delete_due(transaction: Transaction, now: datetime, limit: int, clock: datetime) -> tuple[Certifiable | None, bool]:
+    """Delete up to `limit` due messages inside the open transaction: the batch if any, and whether to go on.
+
+    Marks are forgotten by the `clock`: a sweep of a time to come must not let what was taken be taken again.
+    """
     moment = microseconds(now)
-    forgotten = _forget(transaction, moment)
+    forgotten = _forget(transaction, microseconds(clock))
     rows = transaction.execute(
         "SELECT id, due_at, slot FROM messages WHERE due_at <= ? ORDER BY due_at LIMIT ?", (moment, limit + 1)
     ).fetchall()

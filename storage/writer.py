@@ -51,6 +51,7 @@ class _Submission(NamedTuple):
 class _Sweep(NamedTuple):
     now: datetime
     limit: int
+    clock: datetime
     future: Future[SweepOutcome]
 
 
@@ -116,11 +117,11 @@ class Writer:
         if not self._awake.is_set():
             self._awake.set()
 
-    def sweep(self, now: datetime, limit: int) -> Future[SweepOutcome]:
+    def sweep(self, now: datetime, limit: int, clock: datetime) -> Future[SweepOutcome]:
         """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed, ValueError."""
         if limit < 1:
             raise ValueError("a batch has at least one message")
-        request = _Sweep(now, limit, Future())
+        request = _Sweep(now, limit, clock, Future())
         with self._door:
             if self._closing:
                 raise StorageError("the region is closed")
@@ -211,7 +212,7 @@ class Writer:
             return
         try:
             batch, remaining = self._connection.transact(
-                lambda: sweep.delete_due(self._transaction, request.now, request.limit)
+                lambda: sweep.delete_due(self._transaction, request.now, request.limit, request.clock)
             )
         except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
             future.set_exception(error)

@@ -17,8 +17,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
             events_chat events_own facts fields fold frames framing fusion happenings ids items merging observing
             occurrences presence proofs residency session step strict_json texts tokens types uniting wire""",
-        SERVICE: """admission answers edge enactment hub intake interpreter journal ledgers limits live log messages
-            metrics registry roll sweeper wheel""",
+        SERVICE: """admission answers edge enactment entrances hub intake interpreter journal ledgers limits live log messages
+            metrics names naming registry roll sweeper wheel""",
         ADAPTER: """client client_frames client_notice client_outbox client_sessions client_settings client_state
             client_waiting connection control control_desk control_events control_http control_routes listener mqtt
             outbound""",
@@ -66,7 +66,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
 FAMILIES = ("client", "control", "cli")
 """Modules of one room split by subject: `client_state` belongs to `client`."""
 
-RECORDERS = frozenset(["answers", "enactment", "intake", "journal", "ledgers", "messages", "sweeper"])
+RECORDERS = frozenset(["enactment", "intake", "journal", "ledgers", "messages", "naming"])
 """The services that speak with storage."""
 
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 50

@@ -271,7 +271,7 @@ def test_what_every_region_must_know_is_mirrored_and_counts_at_home() -> None:
     """A call's beginning and end: home first, and only home gives the entry number."""
     ink = Ink({"europe": None, "asia": None})
     begun = facts.CallOpened(call=KEY, at=AT)
-    over = facts.CallEnded(call=KEY, at=AT, revision=1, reason="ended")
+    over = facts.CallEnded(call=KEY, at=AT, revision=1, reason="ended", occurred_at=AT)
     written = Scribe(lambda _: SALT).write(ink, [begun, over])
     assert [fact for _, fact in written["europe"]] == [None, begun, over, None]
     assert [fact for _, fact in written["asia"]] == [None, None, None, None]

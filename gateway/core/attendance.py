@@ -7,7 +7,7 @@ to list; an older word about somebody never undoes a newer one; people without a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gateway.core import facts
@@ -124,13 +124,16 @@ def expire(step: Step, presence_id: str) -> None:
 
 def report(step: Step, person: Person, *, present: bool, occurred_at: datetime, region_of: RegionOf) -> None:
     """A source says that one participant came or went; the newest word about somebody counts."""
+    occurred_at = min(occurred_at, step.now)
     if _is_over(step.call, occurred_at) or _is_old(step.call, person.participant, occurred_at):
         return
     if present:
         step.open()
         _list(step, person, occurred_at, region_of)
-    else:
+    elif person.participant in step.call.latest:
         _unlist(step, step.call.present(person.participant), occurred_at)
+    else:
+        step.call.miss(person.participant, occurred_at)
 
 
 def _is_over(call: Call, occurred_at: datetime) -> bool:
@@ -141,7 +144,8 @@ def _is_old(call: Call, participant: str, occurred_at: datetime) -> bool:
     """Whether something newer is known: an earlier word of a roster, or that the participant left since."""
     latest = call.latest.get(participant)
     if latest is None:
-        return False
+        missed_at = call.missed.get(participant)
+        return missed_at is not None and occurred_at <= missed_at
     heard_at = call.heard_of.get(latest.who)
     if heard_at is not None and occurred_at < heard_at:
         return True
@@ -152,7 +156,7 @@ def _list(step: Step, person: Person, occurred_at: datetime, region_of: RegionOf
     presence = step.call.present(person.participant)
     if presence is None:
         presence = _enter(step, person, region_of(person.participant), Role.PARTICIPANT, listed=True)
-    elif presence.listed:
+    elif presence.listed and (presence.owes or presence.reached) and not _is_news(step.call, presence, occurred_at):
         return
     _set_listed(step, presence, occurred_at, listed=True)
 
@@ -160,9 +164,15 @@ def _list(step: Step, person: Person, occurred_at: datetime, region_of: RegionOf
 def _unlist(step: Step, presence: Presence | None, occurred_at: datetime) -> None:
     if presence is None:
         return
-    if presence.listed:
+    if presence.listed or _is_news(step.call, presence, occurred_at):
         _set_listed(step, presence, occurred_at, listed=False)
     _close(step, presence, Input.UNLISTED)
+
+
+def _is_news(call: Call, presence: Presence, occurred_at: datetime) -> bool:
+    """Whether nothing as new is known of the presence: an older word that comes later must not undo this one."""
+    heard_at = call.heard_of.get(presence.who)
+    return heard_at is None or heard_at < milliseconds(occurred_at)
 
 
 def _set_listed(step: Step, presence: Presence, occurred_at: datetime, *, listed: bool) -> None:
@@ -192,6 +202,7 @@ class Roster:
 def list_people(step: Step, roster: Roster, region_of: RegionOf) -> bool:
     """Apply a whole roster; False when a newer one of the same connection was applied before."""
     call = step.call
+    roster = replace(roster, occurred_at=min(roster.occurred_at, step.now))
     if roster.sequence <= call.sequences.get(roster.connection, -1) or _is_over(call, roster.occurred_at):
         return False
     step.open()

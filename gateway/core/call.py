@@ -18,6 +18,8 @@ from gateway.core.types import CallKey, Capability, Level
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 """Before everything."""
+MOST_MISSED: Final = 10_000
+"""How many are remembered who went before they were known to have come."""
 AWAKENINGS: Final = 5
 """How often an overdue notice is sent again to those who still owe it, each time after twice the wait."""
 
@@ -61,6 +63,7 @@ class Call:
     notices: dict[str, Notice] = field(default_factory=dict)
     presences: dict[str, Presence] = field(default_factory=dict)
     latest: dict[str, Presence] = field(default_factory=dict)
+    missed: dict[str, datetime] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
     heard_of: dict[str, datetime] = field(default_factory=dict)
     others: int = 0
@@ -96,6 +99,15 @@ class Call:
         """The episode, if there is one, is over."""
         if episode is not None and self.episodes[episode].ended_at is None:
             self.episodes[episode].ended_at = at
+
+    def miss(self, participant: str, at: datetime) -> None:
+        """Somebody went of whom no coming is known yet: events arrive in any order.
+
+        Kept in memory only and for few: no fact may name a person who was never in the call.
+        """
+        if len(self.missed) >= MOST_MISSED:
+            del self.missed[next(iter(self.missed))]
+        self.missed[participant] = max(at, self.missed.get(participant, at))
 
     def hear_of(self, who: str, occurred_at: datetime) -> None:
         """The newest word about somebody is of that time."""

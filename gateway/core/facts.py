@@ -26,10 +26,11 @@ class CallOpened(Fact, frozen=True, kw_only=True, tag="call.opened"):
 
 
 class CallEnded(Fact, frozen=True, kw_only=True, tag="call.ended"):
-    """The call is over: open episodes end here and every presence closes."""
+    """The call is over: open episodes end here and every presence closes. `occurred_at` is the source's time."""
 
     revision: int
     reason: str
+    occurred_at: datetime
 
 
 class CallMerged(Fact, frozen=True, kw_only=True, tag="call.merged"):

@@ -37,11 +37,11 @@ def owner_of(call: Call, fact: facts.AnyFact) -> Call:
 
 
 def _call_opened(call: Call, fact: facts.CallOpened) -> None:
-    call.opened_at, call.ended, call.ended_at = fact.at, False, None
+    call.opened_at, call.ended = fact.at, False
 
 
 def _call_ended(call: Call, fact: facts.CallEnded) -> None:
-    call.ended, call.ended_at, call.revision = True, fact.at, fact.revision
+    call.ended, call.ended_at, call.revision = True, fact.occurred_at, fact.revision
     call.sequences.clear()
     for track in call.tracks.values():
         call.end_episode(track.episode, fact.at)
@@ -123,15 +123,22 @@ def _presence_opened(call: Call, fact: facts.PresenceOpened) -> None:
 def _presence_listed(call: Call, fact: facts.PresenceListed) -> None:
     presence = call.presences[fact.presence]
     presence.listed = fact.listed
+    if fact.listed and not presence.reached:
+        _promote(call, presence, fact.at)
     call.hear_of(presence.who, fact.occurred_at)
 
 
 def _session_joined(call: Call, fact: facts.SessionJoined) -> None:
     presence = call.presences[fact.presence]
-    if fact.role is Role.PARTICIPANT and not presence.owes:
-        presence.promote(fact.at)
-        call.wake(fact.at + call.policy.deadline, "presence", presence.id)
+    if fact.role is Role.PARTICIPANT:
+        _promote(call, presence, fact.at)
     presence.join(fact.session, fact.device)
+
+
+def _promote(call: Call, presence: Presence, at: datetime) -> None:
+    if not presence.owes:
+        presence.promote(at)
+        call.wake(at + call.policy.deadline, "presence", presence.id)
 
 
 def _session_left(call: Call, fact: facts.SessionLeft) -> None:

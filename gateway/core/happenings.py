@@ -18,6 +18,11 @@ def abbreviate(name: str, digits: int) -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:digits]
 
 
+def unnamed(name: str) -> str:
+    """The call id of a call that is known by no more than this name, which may say too much to be an id itself."""
+    return f"unnamed-{abbreviate(name, 32)}"
+
+
 @dataclass(frozen=True, slots=True)
 class CallReference:
     """How an event names its call.

@@ -7,9 +7,11 @@ once however many sources report it; a call's end closes its episodes and is no 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from gateway.core import facts
+from gateway.core.call import Call
 from gateway.core.fusion import ANCIENT, LAPSE, Claim, Verdict, fuse, judge
 from gateway.core.presence import Input, Phase, closing
 from gateway.core.step import Step
@@ -21,6 +23,8 @@ Digests = Callable[[str, Capability, Change], dict[str, str]]
 
 def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) -> Verdict:
     """Take one claim in and tell what follows from it."""
+    # In the ledger's precision from the start, or a claim would be judged differently after a restart.
+    claim = replace(claim, occurred_at=milliseconds(min(claim.occurred_at, step.now)))
     moot = is_moot(step, claim)
     if moot is not None:
         return moot
@@ -36,7 +40,7 @@ def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) 
                 state=claim.state,
                 source=claim.source,
                 authority=claim.authority,
-                occurred_at=milliseconds(min(claim.occurred_at, step.now)),
+                occurred_at=claim.occurred_at,
                 verdict=verdict.value,
                 failed=claim.failed,
                 cause=claim.cause,
@@ -57,7 +61,9 @@ def is_moot(step: Step, claim: Claim) -> Verdict | None:
 def _is_over(step: Step, claim: Claim) -> bool:
     """Whether the claim speaks of a run of the call that has ended: only a newer start brings it back."""
     ended_at = step.call.ended_at
-    return ended_at is not None and (claim.state is not State.ACTIVE or claim.occurred_at <= ended_at)
+    if ended_at is None:
+        return False
+    return claim.occurred_at <= ended_at or (step.call.ended and claim.state is not State.ACTIVE)
 
 
 def settle(step: Step, capability: Capability, digests: Digests) -> None:
@@ -128,8 +134,8 @@ def end(step: Step, reason: str, occurred_at: datetime, digests: Digests) -> Non
     call = step.call
     if call.ended or call.opened_at is None:
         return
-    connected = any(presence.phase is Phase.CONNECTED for presence in call.open_presences())
-    if connected and occurred_at < call.opened_at:
+    occurred_at = milliseconds(min(occurred_at, step.now))
+    if _is_of_an_earlier_run(call, occurred_at):
         return
     for presence in call.open_presences():
         closed = closing(presence, Input.ENDED)
@@ -142,8 +148,21 @@ def end(step: Step, reason: str, occurred_at: datetime, digests: Digests) -> Non
     for capability, track in call.tracks.items():
         if track.episode is not None:
             _tell_end(step, capability, track.episode, digests)
-    step.record(facts.CallEnded(call=call.key, at=step.now, revision=call.revision + 1, reason=reason))
+    step.record(
+        facts.CallEnded(call=call.key, at=step.now, revision=call.revision + 1, reason=reason, occurred_at=occurred_at)
+    )
     step.refresh()
+
+
+def _is_of_an_earlier_run(call: Call, occurred_at: datetime) -> bool:
+    """Whether something newer than that end is known: a start by an authority, or somebody connected since."""
+    started = any(
+        word.standing and word.authority and word.occurred_at > occurred_at
+        for track in call.tracks.values()
+        for word in track.words.values()
+    )
+    connected = any(presence.phase is Phase.CONNECTED for presence in call.open_presences())
+    return started or (connected and call.opened_at is not None and occurred_at < call.opened_at)
 
 
 def _tell_end(step: Step, capability: Capability, episode: str, digests: Digests) -> None:

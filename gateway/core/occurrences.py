@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.core import fields
 from gateway.core.fields import Fields
-from gateway.core.happenings import CallReference, abbreviate
+from gateway.core.happenings import CallReference, unnamed
 from gateway.core.items import Malformed
 from gateway.core.residency import RAW_ID_LIMIT, resource_of
 from gateway.core.types import Person
@@ -67,7 +67,7 @@ def reference(call: str | None, server_call: str | None, others: Iterable[str | 
     names = tuple(named)
     if call is None and not names:
         raise Malformed("no call is named")
-    fallback = call or server_call or f"unnamed-{abbreviate(names[0], 32)}"
+    fallback = call or server_call or unnamed(names[0])
     return CallReference(call=call, names=names, fallback=fallback)
 
 
