@@ -17,17 +17,17 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway import keys, ready
-from gateway.answers import Answers
 from gateway.config import ConfigError
-from gateway.control import ControlServer, application
-from gateway.control_desk import Desk
+from gateway.control.desk import Desk
+from gateway.control.server import ControlServer, application
 from gateway.core.errors import Refusal
 from gateway.core.tokens import Verifier, mint
 from gateway.core.types import Role
-from gateway.edge import Edge
+from gateway.edge.edge import Edge
+from gateway.edge.limits import Limits
+from gateway.edge.listener import Listener, listen
 from gateway.house import House, build, random_id, wall_clock
-from gateway.limits import Limits
-from gateway.listener import Listener, listen
+from gateway.hub.answers import Answers
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
 from gateway.settings import Settings

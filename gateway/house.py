@@ -12,22 +12,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.answers import Answers
 from gateway.core.call import Policy
 from gateway.core.ids import written
 from gateway.core.residency import Placement, Residency
 from gateway.core.types import milliseconds
-from gateway.enactment import Enactment
-from gateway.hub import Hub
-from gateway.intake import Intake
-from gateway.interpreter import Interpreter
-from gateway.ledgers import Ledgers
+from gateway.hub.answers import Answers
+from gateway.hub.enactment import Enactment
+from gateway.hub.hub import Hub
+from gateway.hub.intake import Intake
+from gateway.hub.interpreter import Interpreter
+from gateway.hub.ledgers import Ledgers
+from gateway.hub.messages import Messages
+from gateway.hub.naming import Naming
+from gateway.hub.sweeper import Sweeper
 from gateway.log import logger
-from gateway.messages import Messages
 from gateway.metrics import Metrics
-from gateway.naming import Naming
 from gateway.settings import Settings
-from gateway.sweeper import Sweeper
 
 _LOG: Final = logger("house")
 

@@ -21,11 +21,11 @@ from gateway.core.residency import Placement, Residency
 from gateway.core.session import Session
 from gateway.core.tokens import Keys, SigningKey, Verifier, mint
 from gateway.core.types import CallKey, Role
-from gateway.edge import Edge
-from gateway.limits import Limits
-from gateway.listener import Listener, listen
+from gateway.edge.edge import Edge
+from gateway.edge.limits import Limits
+from gateway.edge.listener import Listener, listen
+from gateway.edge.wheel import TICK_SECONDS
 from gateway.metrics import Metrics
-from gateway.wheel import TICK_SECONDS
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 RESOURCE = "11111111-1111-1111-1111-111111111111"

@@ -73,7 +73,8 @@ class Module:
         known = {module.name for module in modules()}
         own = {name for name in self.imported if name in known and name != self.name}
         # `from gateway import keys` names the package too, which is not what it is after.
-        return frozenset(name for name in own if name not in PACKAGES and name != "gateway.core")
+        packages = {module.name for module in modules() if module.path.name == "__init__.py"}
+        return frozenset(own - packages)
 
     @property
     def libraries(self) -> frozenset[str]:

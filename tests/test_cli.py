@@ -20,8 +20,10 @@ from typing import Any
 import click
 import pytest
 
-from gateway import cli, cli_views, keys, ready
-from gateway.cli_init import CONFIGURATION, initialise
+from gateway import keys, ready
+from gateway.cli import commands as cli
+from gateway.cli import views as cli_views
+from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import load
 from gateway.core.tokens import SigningKey, verify
 from gateway.core.types import Role

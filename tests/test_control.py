@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.control import ControlServer, Desk, application
-from gateway.control_http import HEAD_LIMIT
+from gateway.control.http import HEAD_LIMIT
+from gateway.control.server import ControlServer, Desk, application
 from gateway.core.errors import NotDurable, Refusal
 from gateway.core.events import Event, Refused
 from gateway.core.types import Level, Role

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gateway.core import facts
 from gateway.core.types import CallKey, Capability, Level, Role
-from gateway.journal import (
+from gateway.hub.journal import (
     Box,
     Ink,
     Scribe,

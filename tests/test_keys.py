@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from gateway import keys, ready
-from gateway.cli_init import CONFIGURATION, initialise
+from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import ConfigError, load
 from gateway.core.tokens import SigningKey, mint, verify
 from gateway.settings import Settings

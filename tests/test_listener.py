@@ -21,9 +21,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
-from gateway.connection import LARGEST_HEAD, UNSENT
 from gateway.core.framing import frame
-from gateway.listener import listen
+from gateway.edge.connection import LARGEST_HEAD, UNSENT
+from gateway.edge.listener import listen
 from tests.core.test_wire import CORPUS
 from tests.edge_world import ACK, ORIGIN, Raw, World, expect, farewell, hear, request, say, still_served
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.core.session import Session
-from gateway.roll import Roll
+from gateway.edge.roll import Roll
 
 
 class Nowhere:

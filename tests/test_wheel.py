@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.wheel import TICK_SECONDS, Deadlines, Expiries, Ring, ticks
+from gateway.edge.wheel import TICK_SECONDS, Deadlines, Expiries, Ring, ticks
 
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.client_frames import NoticeFrame, StateFrame, Text
-from gateway.client_state import ClientState
+from gateway.client.frames import NoticeFrame, StateFrame, Text
+from gateway.client.state import ClientState
 from gateway.core.types import Capability, Change
 
 AT = datetime(2026, 11, 23, 14, tzinfo=UTC)

@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gateway.client_frames import (
+from gateway.client.frames import (
     Complaint,
     Receipt,
 )
-from gateway.client_state import ClientState
+from gateway.client.state import ClientState
 from gateway.core.types import Level
 from tests.client.frames import AT, SAID, notice, sent, state, take
 

@@ -6,15 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.client_frames import (
+from gateway.client.frames import (
     BadFrame,
     Complaint,
     TooMuchUnconfirmed,
     read,
     verdict,
 )
-from gateway.client_outbox import BURST, LIMITS, PER_SECOND, Backoff
-from gateway.client_state import SEEN_LIMIT, UNSHOWN_LIMIT, ClientState
+from gateway.client.outbox import BURST, LIMITS, PER_SECOND, Backoff
+from gateway.client.state import SEEN_LIMIT, UNSHOWN_LIMIT, ClientState
 from gateway.core.types import Capability, Level, State
 from tests.client.frames import SAID, notice, sent, state, take
 

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import httpx
 
 from gateway import keys
-from gateway.cli_init import initialise
+from gateway.cli.init import initialise
 from gateway.config import load
 from gateway.core.tokens import mint
 from gateway.core.types import Role

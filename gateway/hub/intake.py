@@ -18,8 +18,8 @@ from gateway.core.fusion import ANCIENT
 from gateway.core.happenings import Event, Refused
 from gateway.core.residency import Unserved
 from gateway.core.types import rfc3339
-from gateway.enactment import Enactment, Outcome, resolve
-from gateway.interpreter import Interpreter
+from gateway.hub.enactment import Enactment, Outcome, resolve
+from gateway.hub.interpreter import Interpreter
 from storage.entry import canonical
 from storage.operations import Append, MarkEvents
 

@@ -14,9 +14,9 @@ from gateway.core.errors import Refusal
 from gateway.core.happenings import unnamed
 from gateway.core.step import Step
 from gateway.core.types import CallKey
-from gateway.enactment import Outcome, resolve
-from gateway.interpreter import Interpreter, adopt
-from gateway.live import LiveCall
+from gateway.hub.enactment import Outcome, resolve
+from gateway.hub.interpreter import Interpreter, adopt
+from gateway.hub.live import LiveCall
 from storage.operations import NameCall
 
 

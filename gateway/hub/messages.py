@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from gateway.core.types import milliseconds
-from gateway.ledgers import Commit, Ledgers
+from gateway.hub.ledgers import Commit, Ledgers
 from storage.operations import KeepMessage, MessageOutcome
 
 AHEAD: Final = timedelta(minutes=5)

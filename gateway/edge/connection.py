@@ -23,7 +23,7 @@ from gateway.core import wire
 from gateway.core.errors import Bye
 from gateway.core.framing import frame, is_whole_text, measure, unmask
 from gateway.core.session import Session
-from gateway.edge import Edge
+from gateway.edge.edge import Edge
 
 PATH: Final = "/v1/ws"
 UNSENT: Final = 256 * 1024

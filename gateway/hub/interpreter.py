@@ -20,11 +20,11 @@ from gateway.core.presence import Presence
 from gateway.core.session import Session
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change
-from gateway.journal import Entropy, Scribe, Written
-from gateway.ledgers import Commit, Ledgers
-from gateway.live import Fanout, LiveCall, Reply
+from gateway.hub.journal import Entropy, Scribe, Written
+from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.live import Fanout, LiveCall, Reply
+from gateway.hub.registry import Registry
 from gateway.metrics import Metrics
-from gateway.registry import Registry
 
 
 def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:

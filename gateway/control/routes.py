@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from gateway.control_desk import (
+from gateway.control.desk import (
     Desk,
     Endpoint,
     checked_name,

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.client_frames import TooMuchUnconfirmed, write
+from gateway.client.frames import TooMuchUnconfirmed, write
 
 LIMITS: Final = {"ack": 10_000, "message": 256, "leave": 1_024, "observed": 2_048, "join": 1_024}
 """How many of each kind may wait."""

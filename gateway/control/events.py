@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.control_desk import Desk, json_response, query, read_body
+from gateway.control.desk import Desk, json_response, query, read_body
 from gateway.core import cloudevents, events
 from gateway.core.cloudevents import Envelope
 from gateway.core.errors import Refusal

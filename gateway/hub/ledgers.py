@@ -18,7 +18,7 @@ from typing import Any, Final, TypeVar
 from gateway.core import facts
 from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
-from gateway.journal import Ink, Written, from_entry, open_box
+from gateway.hub.journal import Ink, Written, from_entry, open_box
 from storage.entry import decode
 from storage.errors import StorageError
 from storage.operations import Operation, SweepOutcome

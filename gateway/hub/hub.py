@@ -19,11 +19,11 @@ from gateway.core.proofs import Notice
 from gateway.core.session import Phase, Session
 from gateway.core.step import Step
 from gateway.core.types import Level, Role
-from gateway.enactment import Enactment
-from gateway.entrances import Entrances
-from gateway.interpreter import Interpreter, digests, joining
-from gateway.live import LiveCall
-from gateway.messages import Messages
+from gateway.hub.enactment import Enactment
+from gateway.hub.entrances import Entrances
+from gateway.hub.interpreter import Interpreter, digests, joining
+from gateway.hub.live import LiveCall
+from gateway.hub.messages import Messages
 
 MOST_CALLS: Final = 1000
 """Calls one session may have joined at a time."""

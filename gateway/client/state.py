@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.client_frames import (
+from gateway.client.frames import (
     CallState,
     CapabilityState,
     ClientError,
@@ -26,7 +26,7 @@ from gateway.client_frames import (
     Stored,
     TooMuchUnconfirmed,
 )
-from gateway.client_outbox import Key, Outbox
+from gateway.client.outbox import Key, Outbox
 from gateway.core.types import CONSENT, Capability, Change, Level, State
 
 CALL_LIMIT: Final = 1_024

@@ -33,9 +33,9 @@ from gateway.core.ids import derived
 from gateway.core.residency import Placement, Residency, Unserved
 from gateway.core.step import Step
 from gateway.core.types import Capability, Person, rfc3339
-from gateway.interpreter import Interpreter, digests
-from gateway.live import LiveCall
-from gateway.messages import Messages
+from gateway.hub.interpreter import Interpreter, digests
+from gateway.hub.live import LiveCall
+from gateway.hub.messages import Messages
 from storage.entry import canonical
 from storage.operations import Append
 

@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self
 
-from gateway.client_frames import (
+from gateway.client.frames import (
     CallState,
     CapabilityState,
     ClientClosed,
@@ -36,12 +36,12 @@ from gateway.client_frames import (
     Welcome,
     checked,
 )
-from gateway.client_notice import Notice
-from gateway.client_outbox import Key
-from gateway.client_sessions import Sessions
-from gateway.client_settings import Settings, Token
-from gateway.client_state import ClientState
-from gateway.client_waiting import Waiting
+from gateway.client.notice import Notice
+from gateway.client.outbox import Key
+from gateway.client.sessions import Sessions
+from gateway.client.settings import Settings, Token
+from gateway.client.state import ClientState
+from gateway.client.waiting import Waiting
 from gateway.core.types import Capability, Level, State, rfc3339
 
 __all__ = [

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Self
 
-from gateway.client_frames import NoticeFrame, Receipt, Text
+from gateway.client.frames import NoticeFrame, Receipt, Text
 from gateway.core.types import Capability, Change, Level
 
 

@@ -15,10 +15,10 @@ from gateway.core import coverage
 from gateway.core.errors import NotDurable, Refusal
 from gateway.core.residency import Residency
 from gateway.core.types import CallKey, Level, rfc3339
-from gateway.interpreter import Interpreter
-from gateway.live import LiveCall, capabilities
-from gateway.naming import Naming
-from gateway.sweeper import Sweeper
+from gateway.hub.interpreter import Interpreter
+from gateway.hub.live import LiveCall, capabilities
+from gateway.hub.naming import Naming
+from gateway.hub.sweeper import Sweeper
 
 PAUSE: Final = 0.05
 """Seconds between two looks at a call whose coverage somebody waits for."""

@@ -22,8 +22,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway import control_events, control_http, control_routes
-from gateway.control_desk import Desk, Hub, IssueToken, Take, Taken
+from gateway.control import events, http, routes
+from gateway.control.desk import Desk, Hub, IssueToken, Take, Taken
 from gateway.core.errors import NotDurable, Refusal
 
 __all__ = ["ControlServer", "Desk", "Hub", "IssueToken", "Take", "Taken", "application"]
@@ -42,7 +42,7 @@ def application(desk: Desk) -> ASGIApp:
         raise ValueError("the control token and the webhook secret must not be empty")
     desk = replace(desk, topics={topic.lower(): owner for topic, owner in desk.topics.items()})
     app = Starlette(
-        routes=[*control_events.routes(desk), *control_routes.routes(desk)],
+        routes=[*events.routes(desk), *routes.routes(desk)],
         exception_handlers={
             Refusal: _refused,
             NotDurable: _not_durable,
@@ -110,7 +110,7 @@ class ControlServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 loop="none",
-                http=control_http.BoundedProtocol,
+                http=http.BoundedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -67,7 +67,7 @@ def cli() -> None:
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
 def init(directory: Path) -> None:
     """Write gateway.toml, fresh keys and the data directory into DIR (here)."""
-    from gateway.cli_init import initialise
+    from gateway.cli.init import initialise
 
     for path in initialise(directory):
         click.echo(f"wrote {path}")
@@ -134,11 +134,11 @@ def token(participant: str, calls: tuple[str, ...], ttl: int, observer: bool, na
 @_config
 def calls(as_json: bool, config: Path) -> None:
     """List the open calls and what is on in each."""
-    from gateway import cli_views
+    from gateway.cli import views
 
     running = _running(load(config, os.environ))
     answer = running.get("/v1/calls")
-    (cli_views.show_json if as_json else cli_views.show_calls)(answer)
+    (views.show_json if as_json else views.show_calls)(answer)
 
 
 @cli.command()
@@ -150,7 +150,7 @@ def calls(as_json: bool, config: Path) -> None:
 @_config
 def coverage(call: str, level: str | None, organization: str | None, wait: float, as_json: bool, config: Path) -> None:
     """Show who was told what in CALL, with every gap, its reason and its length."""
-    from gateway import cli_views
+    from gateway.cli import views
     from gateway.outbound import NotRunning
 
     settings = load(config, os.environ)
@@ -161,7 +161,7 @@ def coverage(call: str, level: str | None, organization: str | None, wait: float
         )
     except NotRunning:
         answer = asyncio.run(_offline_coverage(settings, call, organization, wanted))
-    (cli_views.show_json if as_json else cli_views.show_coverage)(answer)
+    (views.show_json if as_json else views.show_coverage)(answer)
 
 
 @cli.group()
@@ -175,7 +175,7 @@ def retention() -> None:
 @_config
 def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
     """Delete what expired, in every region, and print what a sweep certifies."""
-    from gateway import cli_views
+    from gateway.cli import views
     from gateway.core.types import rfc3339
     from gateway.outbound import NotRunning
 
@@ -184,7 +184,7 @@ def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
         answer = _running(settings).post("/v1/retention/sweep", {"now": rfc3339(now)} if now else {})
     except NotRunning:
         answer = asyncio.run(_offline_sweep(settings, now))
-    (cli_views.show_json if as_json else cli_views.show_sweep)(answer)
+    (views.show_json if as_json else views.show_sweep)(answer)
 
 
 @cli.group()
@@ -197,7 +197,7 @@ def residue() -> None:
 @click.option("--needle-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def scan(data: Path, needle_file: Path) -> int:
     """Look for each line of NEEDLE_FILE in every file under DATA; exit 1 if any is found."""
-    from gateway.cli_views import printable
+    from gateway.cli.views import printable
     from storage.residue import scan as search
 
     needles = [line for line in needle_file.read_bytes().splitlines() if line.strip()]

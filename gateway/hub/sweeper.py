@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from gateway.core.errors import NotDurable
-from gateway.ledgers import Ledgers
+from gateway.hub.ledgers import Ledgers
 from gateway.metrics import Metrics
 
 BATCH: Final = 500

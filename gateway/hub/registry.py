@@ -17,10 +17,10 @@ from gateway.core.call import Call, Policy
 from gateway.core.errors import Refusal
 from gateway.core.happenings import CallReference
 from gateway.core.types import CallKey
-from gateway.journal import Ink
-from gateway.ledgers import Ledgers, StoredCall, remember
-from gateway.live import LiveCall
-from gateway.names import Names
+from gateway.hub.journal import Ink
+from gateway.hub.ledgers import Ledgers, StoredCall, remember
+from gateway.hub.live import LiveCall
+from gateway.hub.names import Names
 
 KEEP_ENDED: Final = timedelta(hours=1)
 """How long a call that is over stays in memory."""

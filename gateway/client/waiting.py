@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from gateway.client_outbox import Key
-from gateway.client_state import Answer
+from gateway.client.outbox import Key
+from gateway.client.state import Answer
 
 
 class Waiting:

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from gateway.client_frames import (
+from gateway.client.frames import (
     SUBPROTOCOL,
     BadFrame,
     ByeFrame,
@@ -34,10 +34,10 @@ from gateway.client_frames import (
     verdict,
     write,
 )
-from gateway.client_outbox import Backoff
-from gateway.client_settings import Settings
-from gateway.client_state import ClientState
-from gateway.client_waiting import Waiting
+from gateway.client.outbox import Backoff
+from gateway.client.settings import Settings
+from gateway.client.state import ClientState
+from gateway.client.waiting import Waiting
 from gateway.core.types import rfc3339
 
 OPEN_SECONDS: Final = 10.0

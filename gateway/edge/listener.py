@@ -1,6 +1,6 @@
 """The listener: the listening socket, its connections and the one timer of the edge.
 
-Rules: it binds one address and says which; what it accepts is a `gateway.connection.WebSocket`.
+Rules: it binds one address and says which; what it accepts is a `gateway.edge.connection.WebSocket`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-from gateway.connection import WebSocket
 from gateway.core.framing import frame
-from gateway.edge import Edge
-from gateway.wheel import TICK_SECONDS
+from gateway.edge.connection import WebSocket
+from gateway.edge.edge import Edge
+from gateway.edge.wheel import TICK_SECONDS
 
 __all__ = ["Listener", "frame", "listen"]
 

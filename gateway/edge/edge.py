@@ -2,7 +2,7 @@
 
 Rules: a socket counts as nobody until its `hello` is believed; every connection ends with one close code and
 every session is reported lost exactly once; limits are per connection, per participant and in total. One timer
-calls `tick`, every `gateway.wheel.TICK_SECONDS`. Everything here is owned by the loop.
+calls `tick`, every `gateway.edge.wheel.TICK_SECONDS`. Everything here is owned by the loop.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Final, Protocol
 
-from gateway.admission import Admission
 from gateway.core import wire
 from gateway.core.claims import Claims, Expired
 from gateway.core.errors import Bye, Refusal
 from gateway.core.framing import frame
 from gateway.core.residency import Residency
 from gateway.core.session import Phase, Session, Socket, next_phase
-from gateway.limits import Limits
+from gateway.edge.admission import Admission
+from gateway.edge.limits import Limits
+from gateway.edge.roll import Roll
+from gateway.edge.wheel import Deadlines, Expiries, Ring
 from gateway.metrics import Metrics
-from gateway.roll import Roll
-from gateway.wheel import Deadlines, Expiries, Ring
 
 _SLICE: Final = 200
 """Sockets written to before others get their turn."""

@@ -1,0 +1,1 @@
+"""The control API: HTTP for webhooks, operators and auditors."""

@@ -1,0 +1,1 @@
+"""The edge: who is connected, and what goes over their sockets."""
