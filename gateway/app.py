@@ -26,7 +26,7 @@ from gateway.core.types import Role
 from gateway.edge.edge import Edge
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
-from gateway.house import House, build, random_id, wall_clock
+from gateway.house import House, build, random_id
 from gateway.hub.answers import Answers
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
@@ -90,7 +90,7 @@ async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> Non
         house.hub,
         house.residency,
         verifier.verify,
-        now=wall_clock,
+        now=house.now,
         new_id=random_id,
         metrics=house.metrics,
         limits=_limits(settings),
@@ -143,7 +143,7 @@ def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, An
             client_id=keys.mqtt_client_id(settings),
             take=house.intake.take,
             topics=_topics(settings),
-            now=wall_clock,
+            now=house.now,
         )
         works["mqtt"] = source.run()
     if settings.clients.jwks_url is not None:
@@ -187,7 +187,7 @@ def _desk(house: House) -> Desk:
         *, participant: str, calls: tuple[str, ...], lifetime: timedelta, role: Role, name: str | None
     ) -> tuple[str, datetime]:
         house.residency.place(participant)
-        now = wall_clock()
+        now = house.now()
         try:
             key = keys.signing_key(settings)
         except ConfigError as error:
@@ -211,7 +211,7 @@ def _desk(house: House) -> Desk:
         token=keys.control_token(settings),
         webhook_secret=keys.webhook_secret(settings),
         topics=_topics(settings),
-        now=wall_clock,
+        now=house.now,
         issue_token=issue_token,
         metrics=house.metrics,
     )

@@ -9,13 +9,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
+from gateway.clock import SteadyClock
 from gateway.core.call import Policy
 from gateway.core.ids import written
 from gateway.core.residency import Placement, Residency
-from gateway.core.types import milliseconds
 from gateway.hub.answers import Answers
 from gateway.hub.enactment import Enactment
 from gateway.hub.hub import Hub
@@ -30,11 +30,6 @@ from gateway.metrics import Metrics
 from gateway.settings import Settings
 
 _LOG: Final = logger("house")
-
-
-def wall_clock() -> datetime:
-    """Now, in UTC, in the ledger's precision: what is decided live is decided the same after a restart."""
-    return milliseconds(datetime.now(UTC))
 
 
 def random_id(prefix: str) -> str:
@@ -56,6 +51,7 @@ class House:
     sweeper: Sweeper
     answers: Answers
     troubles: list[str]
+    now: Callable[[], datetime]
 
     async def recover(self) -> None:
         """Bring back every call that was on when the process before this one ended."""
@@ -87,8 +83,12 @@ def homes_of(settings: Settings) -> dict[str, str]:
     return homes
 
 
-def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House:
-    """Open every region and build what stands on them. Raises `storage.errors.RegionRefused`."""
+def build(settings: Settings, now: Callable[[], datetime] | None = None) -> House:
+    """Open every region and build what stands on them, with a clock of its own unless `now` is given.
+
+    Raises `storage.errors.RegionRefused`.
+    """
+    now = now or SteadyClock()
     troubles: list[str] = []
     metrics = Metrics()
     residency, homes = residency_of(settings), homes_of(settings)
@@ -126,6 +126,6 @@ def build(settings: Settings, now: Callable[[], datetime] = wall_clock) -> House
         for region in ledgers.regions.values():
             region.close()
         raise
-    house = House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles)
+    house = House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles, now)
     metrics.gather_with(house.observe)
     return house

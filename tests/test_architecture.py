@@ -32,7 +32,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
-        ROOT: "__main__ app config house keys ready settings",
+        ROOT: "__main__ app clock config house keys ready settings",
     },
     "storage": {
         PURE: "entry errors moment operations",
