@@ -23,6 +23,8 @@ LAPSE: Final = timedelta(seconds=10)
 """How long a client's claim outlives its connection."""
 MINUTE: Final = timedelta(minutes=1)
 """A participant's claim opens at most one episode in this time."""
+FLURRY: Final = 20
+"""So many pauses and resumptions a minute are told on clients' words alone, for everyone is told of each."""
 ANCIENT: Final = timedelta(days=30)
 """An event older than this announces nothing."""
 REPEAT: Final = timedelta(minutes=1)
@@ -96,6 +98,8 @@ class Track:
     emptied_at: datetime | None = None
     by_authority: bool = False
     failed: bool = False
+    turns: list[datetime] = field(default_factory=list)
+    """When it was last told as paused or resumed."""
 
     def standing(self) -> bool:
         """Whether any claim keeps the episode open."""
@@ -180,8 +184,11 @@ class Track:
         """Show `state` from `at` on; inactive ends the episode."""
         self.state = state
         if state in ON:
+            if self.told in ON and self.told is not state:
+                self.turns = [*self.turns[1 - FLURRY :], at]
             self.told = state
         if state is State.INACTIVE:
+            self.turns = []
             self.episode, self.since, self.told = None, at, State.INACTIVE
             self.denied = self.failed = False
 
@@ -199,7 +206,7 @@ def judge(track: Track, claim: Claim, now: datetime) -> Verdict:
     if last is not None:
         if claim.occurred_at < last.occurred_at:
             return Verdict.STALE
-        if last.state is claim.state and not _says_more(track, last, claim):
+        if last.state is claim.state and not _says_more(track, last, claim, now):
             return Verdict.SAME
         if track.episode is None and last.overruled and claim.state is last.state is State.ACTIVE:
             return Verdict.REPEATED
@@ -212,10 +219,13 @@ def judge(track: Track, claim: Claim, now: datetime) -> Verdict:
     return Verdict.COUNTED
 
 
-def _says_more(track: Track, last: Word, claim: Claim) -> bool:
+def _says_more(track: Track, last: Word, claim: Claim, now: datetime) -> bool:
     """Whether saying the same again changes anything worth a line in the ledger."""
     if claim.occurred_at == last.occurred_at:
         return False
+    # Events arrive in any order: an opposite word from in between must find that this one is newer.
+    if claim.authority or claim.occurred_at < now:
+        return True
     if claim.state in ON:
         idle = not (last.standing or last.held or (last.repeated and track.episode is None))
         return idle or claim.occurred_at - last.occurred_at >= REPEAT
@@ -242,8 +252,16 @@ def fuse(track: Track, now: datetime) -> Transition | None:
         target = State.ACTIVE if State.ACTIVE in standing else State.PAUSED
         if target is track.told:
             return None if track.state is target else Transition(target, None)
+        if _is_flurry(track, target, now):
+            return None
         return Transition(target, Change.RESUMED if target is State.ACTIVE else Change.PAUSED)
     return _ending(track, now)
+
+
+def _is_flurry(track: Track, target: State, now: datetime) -> bool:
+    """Whether clients alone have had it paused and resumed too often; what they say last is told after a while."""
+    backed = any(word.standing and word.authority and word.state is target for word in track.words.values())
+    return not backed and len(track.turns) == FLURRY and now - track.turns[0] < MINUTE
 
 
 def _opens(track: Track, standing: set[State], now: datetime) -> bool:
@@ -261,8 +279,10 @@ def _ending(track: Track, now: datetime) -> Transition | None:
 
 
 def next_check(track: Track) -> datetime | None:
-    """When time alone may change the track: a settling stop or a held claim."""
+    """When time alone may change the track: a settling stop, a held claim, a flurry that is over."""
     moments = [track.opened[source] + MINUTE for source, word in track.words.items() if word.held]
     if track.episode is not None and track.denied and track.emptied_at is not None and not track.standing():
         moments.append(track.emptied_at + SETTLE)
+    if len(track.turns) == FLURRY:
+        moments.append(track.turns[0] + MINUTE)
     return min(moments, default=None)

@@ -717,14 +717,37 @@ def test_an_older_stop_that_comes_late_stops_nothing(meeting: Meeting) -> None:
     assert meeting.told == [(10, STARTED)]
 
 
+@pytest.mark.parametrize("source", [GRAPH, "ann"])
+@pytest.mark.parametrize(("said", "between"), [(ACTIVE, INACTIVE), (INACTIVE, ACTIVE)])
+def test_a_word_from_between_two_others_changes_nothing(
+    meeting: Meeting, source: str, said: State, between: State
+) -> None:
+    """On, off and on again arrive as on, on and off: it is on, and nobody is told otherwise; off likewise."""
+    meeting.claim(source, said)
+    before = list(meeting.told)
+    meeting.at(31)
+    meeting.claim(source, said, occurred=30)
+    meeting.at(32)
+    assert meeting.claim(source, between, occurred=20) is Verdict.STALE
+    meeting.at(60)
+    assert meeting.told == before
+
+
+def test_the_same_event_time_again_is_the_same_word(meeting: Meeting) -> None:
+    """An authority's repetition of one moment is not written down twice."""
+    meeting.claim(GRAPH, ACTIVE)
+    meeting.at(5)
+    assert meeting.claim(GRAPH, ACTIVE, occurred=0) is Verdict.SAME
+
+
 def test_the_same_word_again_is_not_recorded_within_a_minute(meeting: Meeting) -> None:
     """It says nothing new; after a minute it is written down once more."""
-    meeting.claim(GRAPH, ACTIVE)
+    meeting.claim("ann", ACTIVE)
     meeting.at(59.999)
-    assert meeting.claim(GRAPH, ACTIVE) is Verdict.SAME
+    assert meeting.claim("ann", ACTIVE) is Verdict.SAME
     assert len(meeting.of_kind(facts.ObservationMade)) == 1
     meeting.at(60)
-    assert meeting.claim(GRAPH, ACTIVE) is Verdict.COUNTED
+    assert meeting.claim("ann", ACTIVE) is Verdict.COUNTED
     assert meeting.told == [(0, STARTED)]
 
 
@@ -746,3 +769,25 @@ def test_peer_bug_27_a_clock_that_steps_back_hides_no_start(meeting: Meeting) ->
     meeting.claim("ann", ACTIVE)
     assert [change for _, change in meeting.told] == [STARTED]
     assert meeting.last.fact.at == moment(3600)
+
+
+def test_pauses_on_a_clients_word_alone_are_bounded(meeting: Meeting) -> None:
+    """Everyone is told of each: after twenty a minute the next waits, and then what was said last is told."""
+    meeting.claim("ann", ACTIVE)
+    for turn in range(61):
+        meeting.at(1 + turn / 2)
+        meeting.claim("ann", PAUSED if turn % 2 == 0 else ACTIVE)
+    assert len(meeting.told) == 1 + 20
+    assert meeting.told[-1][1] == RESUMED
+    meeting.at(61)
+    assert meeting.told[-1] == (61, PAUSE)
+
+
+def test_an_authoritys_pause_is_told_in_any_flurry(meeting: Meeting) -> None:
+    """The bound is for clients."""
+    meeting.claim("ann", ACTIVE)
+    for turn in range(40):
+        meeting.at(1 + turn / 4)
+        meeting.claim("ann", PAUSED if turn % 2 == 0 else ACTIVE)
+    meeting.claim(OPERATOR, PAUSED)
+    assert meeting.told[-1][1] == PAUSE
