@@ -78,8 +78,11 @@ class Meeting:
     # Time
 
     def at(self, seconds: float) -> None:
-        """Let time pass until so many seconds after the beginning; what is due happens when it is due."""
-        target = moment(seconds)
+        """Let time pass until so many seconds after the beginning."""
+        self.until(moment(seconds))
+
+    def until(self, target: datetime) -> None:
+        """Let time pass; what is due happens when it is due."""
         while self.call.wakes and self.call.wakes[0][0] <= target:
             self.now = max(self.now, self.call.wakes[0][0])
             self.wake()

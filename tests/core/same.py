@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from gateway.core.call import Call
@@ -12,8 +13,11 @@ from gateway.core.presence import Presence
 from gateway.core.types import Level
 
 
-def remembered(call: Call) -> dict[str, Any]:
-    """Everything a call remembers, as plain values, without what only the fold's own bookkeeping needs."""
+def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
+    """Everything a call remembers at `now`, as plain values: but for repeated reminders, which begin anew."""
+    now = now or call.clock
+    reminders = {(notice.fact.deadline_at, "notice", name) for name, notice in call.notices.items()}
+    due = {(at, what, subject) for at, _, what, subject in call.wakes if at > now}
     return {
         "key": call.key,
         "revision": call.revision,
@@ -32,11 +36,9 @@ def remembered(call: Call) -> dict[str, Any]:
             presence.id: [notice.id for notice in owed_notices(call, presence)] for presence in call.open_presences()
         },
         "coverage": [
-            (each.notice.id, each.owed, each.proved, each.gaps)
-            for level in Level
-            for each in cover(call, level, call.clock)
+            (each.notice.id, each.owed, each.proved, each.gaps) for level in Level for each in cover(call, level, now)
         ],
-        "due": {(at, what, subject) for at, _, what, subject in call.wakes if at > call.clock},
+        "due": {each for each in due if each[1] != "notice" or each in reminders},
     }
 
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.core import facts
+from gateway.core import attendance, facts
 from gateway.core.presence import Phase
-from gateway.core.types import Role
+from gateway.core.types import Person, Role
 from tests.core.meeting import ACTIVE, GRAPH, Meeting, moment, raw_id
 
 
@@ -241,6 +241,15 @@ def test_a_roster_that_names_somebody_again_outweighs_an_older_removal(meeting: 
     assert here(meeting) == {"ann"}
 
 
+def test_a_roster_that_says_nothing_new_of_anybody_is_one_entry(meeting: Meeting) -> None:
+    """Not one for each of a thousand people."""
+    meeting.roster(["ann", "bob"], 1)
+    before = len(meeting.recorded)
+    meeting.at(50)
+    meeting.roster(["ann", "bob"], 2)
+    assert [type(fact) for fact in meeting.recorded[before:]] == [facts.RosterSeen]
+
+
 def test_a_listed_presence_outlives_a_lost_connection(meeting: Meeting) -> None:
     """As long as rosters name it."""
     meeting.roster(["ann"], 1)
@@ -281,6 +290,48 @@ def test_a_departure_that_overtakes_its_arrival_is_not_undone(meeting: Meeting) 
     assert here(meeting) == set()
 
 
+def test_a_second_word_that_somebody_is_there_outweighs_an_older_removal(meeting: Meeting) -> None:
+    """Nothing changed with it, and yet it is the newest: Ann must not fall out silently."""
+    meeting.report("ann", present=True, occurred=0)
+    meeting.at(50)
+    meeting.report("ann", present=True, occurred=50)
+    meeting.at(51)
+    meeting.report("ann", present=False, occurred=20)
+    assert here(meeting) == {"ann"}
+
+
+def test_a_removal_of_somebody_connected_outweighs_an_older_arrival(meeting: Meeting) -> None:
+    """The session holds the presence; the roster's older word does not make it outlive the session."""
+    meeting.join("ann")
+    meeting.at(20)
+    meeting.report("ann", present=False, occurred=15)
+    meeting.report("ann", present=True, occurred=10)
+    meeting.lose("ann")
+    meeting.at(140)
+    assert here(meeting) == set()
+
+
+def test_somebody_vouched_for_owes_from_when_a_roster_names_them(meeting: Meeting) -> None:
+    """Whose client's word others forwarded owes nothing, until they are known to sit there."""
+    meeting.claim(GRAPH, ACTIVE)
+    step = meeting.step()
+    attendance.vouch(step, Person(raw_id("ann")), "europe")
+    meeting.perform(step)
+    assert meeting.covered().owed == 0
+    meeting.at(5)
+    meeting.roster(["ann"], 1)
+    assert meeting.gaps()["ann"].since == moment(5)
+    assert meeting.reasons() == {"ann": "unreachable"}
+
+
+def test_an_observer_whom_a_roster_names_still_only_observes(meeting: Meeting) -> None:
+    """The token says so."""
+    meeting.join("eve", role=Role.OBSERVER)
+    meeting.roster(["eve"], 1)
+    meeting.claim(GRAPH, ACTIVE)
+    assert meeting.covered().owed == 0
+
+
 def test_the_departure_of_somebody_unknown_is_nothing(meeting: Meeting) -> None:
     """It makes no call and no presence."""
     meeting.report("ann", present=False)
@@ -294,6 +345,7 @@ def test_an_arrival_older_than_somebodys_own_leaving_is_not_believed(meeting: Me
     meeting.leave("ann")
     meeting.report("ann", present=True, occurred=10)
     assert here(meeting) == set()
+    meeting.at(11)
     meeting.report("ann", present=True, occurred=10.001)
     assert here(meeting) == {"ann"}
 

@@ -156,6 +156,23 @@ def test_a_notice_that_is_not_on_disk_reads_unrecorded_for_everyone() -> None:
     assert meeting.reasons() == {"bob": "pending"}
 
 
+def test_proof_of_a_notice_that_is_not_on_disk_reads_unrecorded() -> None:
+    """The proof's region may write while the notice's cannot: nobody has proved what is not recorded."""
+    meeting = Meeting()
+    meeting.join("ann")
+    meeting.failing = True
+    meeting.claim(GRAPH, ACTIVE)
+    notice = meeting.waiting.copy()
+    meeting.waiting.clear()
+    meeting.failing = False
+    proof = meeting.prove("ann")
+    assert proof.entry is not None
+    assert meeting.reasons() == {"ann": "unrecorded"}
+    meeting.waiting = notice
+    meeting.commit()
+    assert meeting.covered().proved == 1
+
+
 def test_what_was_not_on_disk_is_not_proof_after_a_crash(meeting: Meeting) -> None:
     """The client has no receipt and sends its ack again."""
     meeting.failing = True

@@ -189,6 +189,16 @@ def test_what_was_claimed_before_the_end_does_not_stand_in_the_next_run(meeting:
     assert [change for _, change in meeting.told] == [STARTED, STOPPED]
 
 
+def test_what_an_authority_claimed_before_the_end_does_not_stand_either(meeting: Meeting) -> None:
+    """Another's word in the next run does not bring it up again."""
+    meeting.claim(GRAPH, ACTIVE)
+    meeting.end()
+    meeting.at(60)
+    meeting.join("bob", "s-new")
+    meeting.claim("bob", INACTIVE)
+    assert [change for _, change in meeting.told] == [STARTED, STOPPED]
+
+
 def test_a_held_claim_is_forgotten_with_the_call(meeting: Meeting) -> None:
     """When its minute is over there is nothing to announce."""
     meeting.claim("ann", ACTIVE)
