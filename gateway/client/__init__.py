@@ -3,13 +3,12 @@
 Rules: what is named here is the interface; the modules behind it are not.
 """
 
-from gateway.client.api import (
+from gateway.client.api import Client, connect
+from gateway.client.frames import (
     CallState,
     CapabilityState,
-    Client,
     ClientClosed,
     ClientError,
-    Notice,
     Receipt,
     Refused,
     Stored,
@@ -17,8 +16,8 @@ from gateway.client.api import (
     TokenFailed,
     TooMuchUnconfirmed,
     Welcome,
-    connect,
 )
+from gateway.client.notice import Notice
 
 __all__ = [
     "CallState",

@@ -24,15 +24,10 @@ from typing import Self
 
 from gateway.client.frames import (
     CallState,
-    CapabilityState,
     ClientClosed,
-    ClientError,
     Receipt,
     Refused,
     Stored,
-    Text,
-    TokenFailed,
-    TooMuchUnconfirmed,
     Welcome,
     checked,
 )
@@ -43,24 +38,6 @@ from gateway.client.settings import Settings, Token
 from gateway.client.state import ClientState
 from gateway.client.waiting import Waiting
 from gateway.core.types import Capability, Level, State, rfc3339
-
-__all__ = [
-    "CallState",
-    "CapabilityState",
-    "Client",
-    "ClientClosed",
-    "ClientError",
-    "Notice",
-    "Receipt",
-    "Refused",
-    "Stored",
-    "Text",
-    "TokenFailed",
-    "TooMuchUnconfirmed",
-    "Welcome",
-    "connect",
-]
-
 
 _system = random.SystemRandom()
 
