@@ -383,8 +383,10 @@ class Core(RuleBasedStateMachine):
 
     @invariant()
     def at_most_one_episode_is_open(self) -> None:
-        """Of a capability; and what is shown as on has one."""
+        """Of a capability, told as started once; and what is shown as on has one."""
         for side in self.sides:
+            starts = Counter(each.episode for each in side.model.told.values() if each.change == "started")
+            assert starts == Counter(dict.fromkeys(side.call.episodes, 1))
             counts = Counter(each.capability for each in side.call.episodes.values() if each.ended_at is None)
             for capability, track in side.call.tracks.items():
                 assert counts[capability] == (track.episode is not None) == (track.state is not INACTIVE)
