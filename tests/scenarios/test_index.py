@@ -102,7 +102,7 @@ PEER_BUGS = {
     "24 a refresh kicks everyone": ["scenarios/test_tokens.py::test_a_refresh_disturbs_nobody"],
     "26 a full disk": ["scenarios/test_full_disk.py::test_a_full_disk_stops_receipts_and_never_notices"],
     "27 the clock steps backwards": [
-        "core/test_fusion.py::test_peer_bug_27_a_clock_that_steps_back_hides_no_start",
+        "core/test_fusion_limits.py::test_peer_bug_27_a_clock_that_steps_back_hides_no_start",
         "core/test_attendance.py::test_peer_bug_27_whoever_leaves_after_the_clock_stepped_back_was_there",
         "core/test_coverage.py::test_peer_bug_27_no_exposure_is_negative",
         "test_wheel.py::test_everything_that_expired_is_found_whatever_the_clock_does",
