@@ -169,6 +169,7 @@ class Track:
             if known is None or known.occurred_at < word.occurred_at:
                 self.words[source] = word
         self.opened = {**other.opened, **self.opened}
+        self.turns = sorted([*self.turns, *other.turns])[-FLURRY:]
         given_up = other.episode
         if given_up is not None and (self.episode is None or _began(other) < _began(self)):
             given_up = self.episode
