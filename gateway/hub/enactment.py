@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -65,7 +66,7 @@ class Enactment:
         if digest is not None:
             entry["digest"] = digest.hex()
         outcome: Outcome = self._loop.create_future()
-        self._ledgers.submit(self._region, [Append(canonical(entry), None)], lambda _: resolve(outcome))
+        self._ledgers.submit(self._region, [Append(canonical(entry), None)], _resolving(outcome))
         return outcome
 
     async def apply(self, event: Event) -> list[Outcome]:
@@ -118,7 +119,7 @@ class Enactment:
     def _keep(self, sent: MessageSent) -> Outcome:
         outcome: Outcome = self._loop.create_future()
         region = self._region_of(sent.participant)
-        self._messages.keep(region, sent.participant, sent, lambda _: resolve(outcome))
+        self._messages.keep(region, sent.participant, sent, _resolving(outcome))
         return outcome
 
     async def _roster(self, event: Event, given: RosterGiven) -> list[Outcome]:
@@ -144,9 +145,12 @@ class Enactment:
                 event,
                 [organization],
                 given.reference,
-                lambda step, _, roster=roster: attendance.list_people(step, roster, self._region_of),  # type: ignore[misc]
+                self._listing(roster),
             )
         return outcomes
+
+    def _listing(self, roster: attendance.Roster) -> Deed:
+        return lambda step, _: attendance.list_people(step, roster, self._region_of)
 
     async def _claim(self, event: Event, claimed: CapabilityClaimed) -> list[Outcome]:
         reporter, organization = claimed.reported_by, claimed.organization
@@ -190,7 +194,7 @@ class Enactment:
             act(step, live)
             outcome: Outcome = self._loop.create_future()
             outcomes.append(outcome)
-            self._interpreter.perform(live, step, then=lambda outcome=outcome: resolve(outcome))  # type: ignore[misc]
+            self._interpreter.perform(live, step, then=partial(resolve, outcome))
         return outcomes
 
     async def _note_recording(self, found: RecordingFound) -> list[Outcome]:
@@ -213,7 +217,7 @@ class Enactment:
             outcome: Outcome = self._loop.create_future()
             outcomes.append(outcome)
             append = Append(canonical(entry), None if live is None else key)
-            self._ledgers.submit(home or self._region, [append], lambda _, outcome=outcome: resolve(outcome))  # type: ignore[misc]
+            self._ledgers.submit(home or self._region, [append], _resolving(outcome))
         return outcomes
 
 
@@ -234,6 +238,10 @@ def _told(live: LiveCall, started_at: datetime, ended_at: datetime) -> bool:
         and (episode.ended_at is None or episode.ended_at >= started_at)
         for episode in live.call.episodes.values()
     )
+
+
+def _resolving(outcome: Outcome) -> Callable[[object], None]:
+    return lambda _: resolve(outcome)
 
 
 def resolve(outcome: Outcome) -> None:

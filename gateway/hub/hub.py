@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gateway.core import attendance, delivery, facts, observing, wire
@@ -121,7 +122,7 @@ class Hub:
         for key in session.joined:
             live = self._registry.calls.get(key)
             if live is not None:
-                self._fanout.post(live, None, (), lambda live=live: self._fanout.show(live, session, None))  # type: ignore[misc]
+                self._fanout.post(live, None, (), partial(self._fanout.show, live, session, None))
 
     def acknowledge(self, session: Session, frame: wire.Ack) -> None:
         """The client proves a level; the receipt follows from the commit."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -106,7 +107,8 @@ class Ledgers:
     def _complete(self, done: list[Completed]) -> None:
         faults: list[Exception] = []
         for completed in done:
-            part: _Part = completed.token  # type: ignore[assignment]  # the token is what submit was given
+            part = completed.token
+            assert isinstance(part, _Part)
             if completed.error is not None:
                 self._broken(str(completed.error))
                 continue
@@ -199,9 +201,11 @@ class Ledgers:
 
         for name, region in self.regions.items():
             future = region.read(lambda reader: stored_call(reader, key))
-            future.add_done_callback(
-                lambda done, name=name: self._loop.call_soon_threadsafe(arrive, name, done)  # type: ignore[misc]
-            )
+            future.add_done_callback(self._on_loop(partial(arrive, name)))
+
+    def _on_loop(self, act: Callable[[T], None]) -> Callable[[T], object]:
+        """`act`, for a thread to call: it runs on the loop."""
+        return lambda result: self._loop.call_soon_threadsafe(act, result)
 
     def queue(self) -> dict[str, int]:
         """How many submissions of each region are not yet durable."""
