@@ -13,7 +13,7 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 | `gateway_overdue_total` | counter | | presences that passed a notice's deadline without its level |
 | `gateway_sweep_deleted_total` | counter | | rows deleted by sweeps |
 | `gateway_sessions` | gauge | | sessions open now |
-| `gateway_gaps_open` | gauge | | presences and notices of open calls still without the required level |
+| `gateway_gaps_open` | gauge | | presences without the required level of a notice whose episode is open |
 | `gateway_writer_queue` | gauge | `region` | submissions not yet durable |
 | `gateway_storage_failing` | gauge | `region` | 1 while proof cannot be written, else 0 |
 | `gateway_event_to_last_frame_seconds` | histogram | | from an event's arrival to its notice's last frame |
@@ -58,7 +58,7 @@ class Metrics:
         self._overdue = self._counter("overdue", "Presences without the required level at the deadline")
         self._sweep_deleted = self._counter("sweep_deleted", "Rows deleted by sweeps")
         self._sessions = self._gauge("sessions", "Sessions open now")
-        self._gaps_open = self._gauge("gaps_open", "Gaps of open calls")
+        self._gaps_open = self._gauge("gaps_open", "Gaps of open episodes")
         self._writer_queue = self._gauge("writer_queue", "Submissions not yet durable", "region")
         self._storage_failing = self._gauge("storage_failing", "1 while proof cannot be written", "region")
         self._event_to_last_frame = self._histogram("event_to_last_frame", "From event to last frame")
@@ -117,7 +117,7 @@ class Metrics:
         self._sessions.set(count)
 
     def gaps_open(self, count: int) -> None:
-        """`count` gaps stand in open calls now."""
+        """`count` gaps stand in open episodes now."""
         self._gaps_open.set(count)
 
     def writer_queue(self, region: str, count: int) -> None:
