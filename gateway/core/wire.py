@@ -126,10 +126,11 @@ def state(
     call: str,
     revision: int,
     capabilities: Mapping[str, Mapping[str, object]],
-    notices: Sequence[Mapping[str, object]],
+    notices: Sequence[Mapping[str, object] | msgspec.Raw],
     more: int,
 ) -> bytes:
-    """A call's whole current state; `id` is that of the join it answers, `notices` come from `notice_fields`.
+    """A call's whole current state; `id` is that of the join it answers, `notices` come from `notice_fields`, or are
+    that as JSON already.
 
     Each capability is given as `state`, `episode` and `since`, the last a `datetime` or None.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.core import coverage
 from gateway.core.errors import NotDurable, Refusal
@@ -22,6 +22,20 @@ from gateway.hub.sweeper import Sweeper
 
 PAUSE: Final = 0.05
 """Seconds between two looks at a call whose coverage somebody waits for."""
+
+
+MOST_FOLDS: Final = 1000
+"""How many calls' coverage is kept for those who wait for it."""
+
+Covered = list[coverage.NoticeCoverage]
+"""Coverage of every notice of a call."""
+
+
+class Fold(NamedTuple):
+    """Coverage as it was folded last, and the loop's time before which it is not folded again."""
+
+    covered: Covered
+    due: float
 
 
 class Answers:
@@ -44,6 +58,7 @@ class Answers:
         self._residency: Final = residency
         self._troubles: Final = troubles
         self._ending = False
+        self._folds: Final[dict[tuple[CallKey, Level], Fold]] = {}
         self._loop: Final = asyncio.get_running_loop()
 
     def stop_waiting(self) -> None:
@@ -107,9 +122,9 @@ class Answers:
     async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> dict[str, Any]:
         """Who was told what, with every gap; waits up to `wait` seconds for it to be complete."""
         deadline = self._loop.time() + wait
+        covered = self._cover(await self._find(call, organization), level)
         while True:
             live = await self._find(call, organization)
-            covered = coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
             left = deadline - self._loop.time()
             if left <= 0 or self._ending or not any(each.gaps for each in covered):
                 return coverage.report(live.call, level, covered)
@@ -118,7 +133,25 @@ class Answers:
             await asyncio.wait([waiter], timeout=left)
             if waiter in live.waiters:
                 live.waiters.remove(waiter)
-            await asyncio.sleep(min(PAUSE, max(deadline - self._loop.time(), 0)))
+            covered = await self._next_cover(live.current(), level, deadline)
+
+    def _cover(self, live: LiveCall, level: Level) -> Covered:
+        return coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
+
+    async def _next_cover(self, live: LiveCall, level: Level, deadline: float) -> Covered:
+        """Coverage after a change, folded once for all who wait for it and for a tenth of the time at most."""
+        fold = self._folds.get((live.key, level))
+        rest = PAUSE if fold is None else max(PAUSE, fold.due - self._loop.time())
+        await asyncio.sleep(min(rest, max(deadline - self._loop.time(), 0)))
+        live, now = live.current(), self._loop.time()
+        fold = self._folds.get((live.key, level))
+        if fold is None or fold.due <= now:
+            covered = self._cover(live, level)
+            took = self._loop.time() - now
+            if len(self._folds) >= MOST_FOLDS:
+                self._folds.clear()
+            fold = self._folds[live.key, level] = Fold(covered, now + max(PAUSE, 10 * took))
+        return fold.covered
 
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
         """These are all the names the call goes by; a call that opened under one of them becomes part of it."""

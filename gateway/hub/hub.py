@@ -70,7 +70,9 @@ class Hub:
 
         def enter(found: LiveCall) -> None:
             live = found.current()
-            if not live.may_return(session.participant, self._loop.time()):
+            if not session.may(name):
+                refuse(session, NOT_YOURS, join_id)
+            elif not live.may_return(session.participant, self._loop.time()):
                 refuse(session, TOO_OFTEN, join_id)
             elif session.phase is Phase.OPEN:
                 step = self._interpreter.step(live)

@@ -15,6 +15,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from gateway.core import wire
 from gateway.core.call import Call
 from gateway.core.catalogue import text
@@ -31,6 +33,8 @@ from gateway.metrics import Metrics
 
 SLICE: Final = 200
 """Sockets written to before the loop may turn to something else."""
+MOST_TEXTS: Final = 10_000
+"""How many notices are kept written as states hold them."""
 PATIENCE: Final = 2.0
 """Seconds that a notice waits for a commit that neither succeeds nor fails."""
 NEWEST: Final = 100
@@ -116,6 +120,7 @@ class Fanout:
         self._metrics: Final = metrics
         self._now: Final = now
         self._sent: Final = sent
+        self._texts: Final[dict[tuple[str, str, str, datetime], msgspec.Raw]] = {}
         self._loop: Final = asyncio.get_running_loop()
 
     def post(self, live: LiveCall, commit: Commit | None, effects: Iterable[Effect], reply: Reply | None) -> None:
@@ -220,7 +225,7 @@ class Fanout:
             call=name,
             revision=live.call.revision,
             capabilities=capabilities(live.call),
-            notices=[self._fields(live, notice, name, session.locale, presence) for notice in shown],
+            notices=[self._written(live, notice, name, session.locale, presence) for notice in shown],
             more=len(owed) - len(shown),
         )
         if session.send(payload) and presence is not None:
@@ -228,14 +233,21 @@ class Fanout:
             self._sent(live, fresh, (presence,))
             self._metrics.notices_sent(len(shown))
 
-    def _fields(
+    def _written(
         self, live: LiveCall, notice: Notice, name: str, locale: str, presence: Presence | None
-    ) -> dict[str, object]:
-        arguments = _arguments(notice, name, locale)
+    ) -> msgspec.Raw:
+        """A notice as a state holds it, written once for all who share it: a state may hold a hundred."""
+        deadline_at = notice.fact.deadline_at
         if presence is not None:
-            own = presence.opened_at + live.call.policy.deadline
-            arguments["deadline_at"] = max(own, notice.fact.deadline_at)
-        return wire.notice_fields(**arguments)
+            deadline_at = max(presence.opened_at + live.call.policy.deadline, deadline_at)
+        key = (notice.id, name, locale, deadline_at)
+        written = self._texts.get(key)
+        if written is None:
+            fields = wire.notice_fields(**{**_arguments(notice, name, locale), "deadline_at": deadline_at})
+            if len(self._texts) >= MOST_TEXTS:
+                self._texts.clear()
+            written = self._texts[key] = msgspec.Raw(msgspec.json.encode(fields))
+        return written
 
 
 def capabilities(call: Call) -> dict[str, dict[str, object]]:

@@ -9,7 +9,8 @@ import signal
 
 import pytest
 
-from gateway.control.http import HEAD_LIMIT
+from gateway.control import http as control_http
+from gateway.control.http import HEAD_LIMIT, PIPELINED
 from gateway.control.server import ControlServer, application
 from tests.control.desk import (
     ALICE,
@@ -84,3 +85,36 @@ async def test_a_webhook_that_hangs_up_costs_nothing(room: Room) -> None:
         await writer.wait_closed()
         assert (await http.get("/healthz")).status_code == 200
     assert (room.taken, room.refused) == ([], [])
+
+
+async def test_trailers_are_thrown_away(room: Room) -> None:
+    """P9: after a chunked body anything may follow, for as long as a request may take, and none of it is kept."""
+    async with listening(room) as (server, http):
+        reader, writer = await asyncio.open_connection(*server.address)
+        with contextlib.closing(writer):
+            head = f"POST /v1/events?code={SECRET} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head.encode() + b"2\r\n[]\r\n0\r\n" + b"X: y\r\n" * 10_000 + b"\r\n")
+            assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200")
+        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_what_is_pipelined_is_bounded(room: Room) -> None:
+    """P9: whoever sends thousands of requests and reads no answer is cut off, and nobody else notices."""
+    async with listening(room) as (server, http):
+        reader, writer = await asyncio.open_connection(*server.address)
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * (PIPELINED * 100))
+            answered = await asyncio.wait_for(reader.read(), 5)
+            assert answered.count(b"HTTP/1.1 200") <= PIPELINED + 1
+        assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_who_was_answered_does_not_keep_the_connection(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """P9: a body without the secret is refused at once, and its connection goes soon however slowly it trickles."""
+    monkeypatch.setattr(control_http, "UNREAD_SECONDS", 0.1)
+    async with listening(room) as (server, _):
+        reader, writer = await asyncio.open_connection(*server.address)
+        with contextlib.closing(writer), contextlib.suppress(ConnectionError):
+            writer.write(b"POST /v1/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
+            answer = await asyncio.wait_for(reader.read(), 5)
+            assert answer.startswith(b"HTTP/1.1 401")
