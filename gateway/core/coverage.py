@@ -115,7 +115,7 @@ def _declined(notice: Notice, who: str) -> bool:
 
 
 def report(call: Call, level: Level, covered: list[NoticeCoverage]) -> dict[str, Any]:
-    """The answer of `GET /v1/calls/{call}/coverage` (CONTRACT §5)."""
+    """The answer of `GET /v1/calls/{call}/coverage` (docs/operations.md)."""
     return {
         "call": call.key.call,
         "organization": call.key.organization,

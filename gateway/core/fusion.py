@@ -200,7 +200,7 @@ def _began(track: Track) -> datetime:
 
 
 def judge(track: Track, claim: Claim, now: datetime) -> Verdict:
-    """What becomes of `claim` (CONTRACT fusion rules); nothing is changed."""
+    """What becomes of `claim` (the fusion rules of docs/operations.md); nothing is changed."""
     if now - claim.occurred_at > ANCIENT:
         return Verdict.LATE
     last = track.words.get(claim.source)

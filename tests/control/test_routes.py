@@ -333,7 +333,7 @@ async def test_a_token_is_issued(http: httpx.AsyncClient) -> None:
     ],
 )
 async def test_a_token_that_nobody_could_use_is_not_issued(http: httpx.AsyncClient, changes: dict[str, object]) -> None:
-    """CONTRACT of client tokens: an ACS user, some calls, at most a day, every call for observers only."""
+    """The contract of client tokens: an ACS user, some calls, at most a day, every call for observers only."""
     wanted = {"participant": ALICE, "calls": ["c"], "ttl_seconds": 60, "role": "participant", **changes}
     assert is_problem(await http.post("/v1/tokens", headers=BEARER, json=wanted), 400)
 
