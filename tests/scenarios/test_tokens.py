@@ -162,3 +162,13 @@ async def test_attack_tokens_are_refused_at_the_door(gateway: Gateway, dial: Dia
             await peer.hear("welcome")
     assert len(reasons) == 1
     assert json.dumps(sorted(reasons)).isascii()
+
+
+async def test_a_join_that_a_refresh_overtook_is_refused(gateway: Gateway, dial: Dial, call: str) -> None:
+    """T3: the join waits for its call to be read back; by then the token no longer covers it."""
+    peer = await dial("anna", call, f"{call}-other", join=False)
+    await peer.send("join", id="1", call=call)
+    await peer.send("refresh", token=gateway.token(peer.participant, f"{call}-other"))
+    assert (await peer.hear("error", id="1"))["code"] == "not_your_call"
+    await gateway.tell(observed(call))
+    assert (await gateway.coverage(call))["notices"][0]["owed"] == 0
