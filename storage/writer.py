@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -230,7 +231,7 @@ class Writer:
         last: int | None = None
         while self._uncertified:
             batch = self._uncertified[0]
-            last = self._connection.transact(lambda batch=batch: sweep.certify(self._transaction, batch))  # type: ignore[misc]
+            last = self._connection.transact(partial(sweep.certify, self._transaction, batch))
             self._uncertified.popleft()
             self._connection.give_pages_back()
         return last

@@ -62,8 +62,9 @@ async def test_names_of_a_merged_call_lead_on(gateway: Gateway, dial: Dial, call
 async def test_a_call_known_by_a_thread_only_is_taken_in(gateway: Gateway, dial: Dial, call: str) -> None:
     """P2: Graph names the meeting by its thread before anybody else does; the thread stands in no entry."""
     thread = f"19:meeting_{call}@thread.v2"
-    data = {"chatId": thread, "messageType": "systemEventMessage", "eventDetail": {"callRecordingStatus": "initial"}}
-    data["eventDetail"]["@odata.type"] = "#microsoft.graph.callRecordingEventMessageDetail"  # type: ignore[index]
+    kind = "#microsoft.graph.callRecordingEventMessageDetail"
+    detail = {"@odata.type": kind, "callRecordingStatus": "initial"}
+    data = {"chatId": thread, "messageType": "systemEventMessage", "eventDetail": detail}
     await gateway.tell(event("Microsoft.Graph.ChatMessageCreated", data))
     anna = await dial("anna", call)
     assert await _name(gateway, call, thread) == 200
