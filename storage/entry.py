@@ -1,4 +1,4 @@
-"""One line of the ledger: canonical JSON and its leaf hash.
+"""One line of the ledger, as canonical JSON.
 
 Rules: RFC 8785 restricted to what entries need: ASCII keys, no floats, integers below 2^53 in size (so that every
 reader agrees on every number). Anything else is refused, never bent.
@@ -6,7 +6,6 @@ reader agrees on every number). Anything else is refused, never bent.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -57,11 +56,6 @@ def canonical(fields: Mapping[str, object]) -> bytes:
     except UnicodeEncodeError:
         # Not chained: the codec's error quotes the text.
         raise ValueError("an entry holds a lone surrogate") from None
-
-
-def leaf_hash(leaf: bytes) -> bytes:
-    """The Merkle leaf hash of `leaf`: SHA-256 of 0x00 and the leaf (RFC 6962 §2.1)."""
-    return hashlib.sha256(b"\x00" + leaf).digest()
 
 
 def decode(leaf: bytes) -> dict[str, Any]:

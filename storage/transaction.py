@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
-from storage.entry import canonical, leaf_hash
+from storage.entry import canonical
 from storage.errors import StorageUnavailable
+from storage.merkle import leaf_hash
 from storage.operations import Call
 from storage.schema import is_storage_failure, sqlite3
 from storage.vault import Vault

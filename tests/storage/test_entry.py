@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.entry import canonical, decode, leaf_hash
+from storage.entry import canonical, decode
 
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text()
 KEYS = st.text(st.characters(max_codepoint=127))
@@ -79,10 +78,3 @@ def test_what_is_no_object_is_no_leaf(leaf: bytes) -> None:
     """Only one whole JSON object can be read back."""
     with pytest.raises(ValueError, match="one JSON object"):
         decode(leaf)
-
-
-def test_leaf_hash_is_that_of_rfc_6962() -> None:
-    """The empty leaf and another, as in the vectors of RFC 6962 implementations."""
-    assert leaf_hash(b"").hex() == "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
-    assert leaf_hash(b"L123456").hex() == "395aa064aa4c29f7010acfe3f25db9485bbd4b91897b6ad7ad547639252b4d56"
-    assert leaf_hash(b"x") != hashlib.sha256(b"x").digest()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from storage.entry import leaf_hash
 from storage.errors import OperationFailed, StorageError
+from storage.merkle import leaf_hash
 from storage.operations import Append, KeepMessage, MarkEvents, NameCall, OpenCall, Operation, SealPresence
 from tests.storage.desk import CALL, START, Desk, append, message
 
