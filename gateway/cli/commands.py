@@ -13,32 +13,18 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import click
 
+from gateway.cli.asking import LEVELS, config_option, json_option, organization_option, running
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
 from gateway.settings import Settings
 from storage.errors import StorageError
 
-if TYPE_CHECKING:
-    from gateway.outbound import ControlClient
-
 _DAY_SECONDS: Final = 24 * 3600
-_LEVELS: Final = ("received", "displayed", "acknowledged", "consented")
-
-_config = click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("gateway.toml"),
-    envvar="GATEWAY_CONFIG",
-    show_default=True,
-    help="The configuration file.",
-)
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-_organization = click.option("--organization", help="Whose call, where several have one of this id.")
 
 
 class Moment(click.ParamType[datetime]):
@@ -74,7 +60,7 @@ def init(directory: Path) -> None:
 
 
 @cli.command()
-@_config
+@config_option
 def serve(config: Path) -> None:
     """Run the gateway until SIGTERM; print one JSON line when it listens."""
     from gateway import app, log
@@ -91,7 +77,7 @@ def serve(config: Path) -> None:
 @click.option("--ttl", type=click.IntRange(1, _DAY_SECONDS), default=3600, show_default=True, help="Seconds.")
 @click.option("--observer", is_flag=True, help="Reports observations and owes nothing; may name call '*'.")
 @click.option("--name", help="The display name.")
-@_config
+@config_option
 def token(participant: str, calls: tuple[str, ...], ttl: int, observer: bool, name: str | None, config: Path) -> None:
     """Print a client token signed with the key beside the configured JWKS file."""
     from gateway import keys
@@ -130,24 +116,24 @@ def token(participant: str, calls: tuple[str, ...], ttl: int, observer: bool, na
 
 
 @cli.command()
-@_as_json
-@_config
+@json_option
+@config_option
 def calls(as_json: bool, config: Path) -> None:
     """List the open calls and what is on in each."""
     from gateway.cli import views
 
-    running = _running(load(config, os.environ))
-    answer = running.get("/v1/calls")
+    gateway = running(load(config, os.environ))
+    answer = gateway.get("/v1/calls")
     (views.show_json if as_json else views.show_calls)(answer)
 
 
 @cli.command()
 @click.argument("call")
-@click.option("--level", type=click.Choice(_LEVELS), help="What counts as proof (as configured).")
-@_organization
+@click.option("--level", type=click.Choice(LEVELS), help="What counts as proof (as configured).")
+@organization_option
 @click.option("--wait", type=click.FloatRange(0, 300), default=0.0, help="Wait so many seconds for completeness.")
-@_as_json
-@_config
+@json_option
+@config_option
 def coverage(call: str, level: str | None, organization: str | None, wait: float, as_json: bool, config: Path) -> None:
     """Show who was told what in CALL, with every gap, its reason and its length."""
     from gateway.cli import views
@@ -156,7 +142,7 @@ def coverage(call: str, level: str | None, organization: str | None, wait: float
     settings = load(config, os.environ)
     wanted = level or settings.notices.require.value
     try:
-        answer = _running(settings).get(
+        answer = running(settings).get(
             f"/v1/calls/{quote(call, safe='')}/coverage", level=wanted, organization=organization, wait=wait or None
         )
     except NotRunning:
@@ -171,8 +157,8 @@ def retention() -> None:
 
 @retention.command()
 @click.option("--now", type=Moment(), help="Delete what is due by then instead of by the clock.")
-@_as_json
-@_config
+@json_option
+@config_option
 def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
     """Delete what expired, in every region, and print what a sweep certifies."""
     from gateway.cli import views
@@ -181,7 +167,7 @@ def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
 
     settings = load(config, os.environ)
     try:
-        answer = _running(settings).post("/v1/retention/sweep", {"now": rfc3339(now)} if now else {})
+        answer = running(settings).post("/v1/retention/sweep", {"now": rfc3339(now)} if now else {})
     except NotRunning:
         answer = asyncio.run(_offline_sweep(settings, now))
     (views.show_json if as_json else views.show_sweep)(answer)
@@ -216,17 +202,6 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     except ImportError:
         return asyncio.new_event_loop
     return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
-
-
-def _running(settings: Settings) -> ControlClient:
-    """The gateway that runs on these settings' data. Raises `NotRunning` if none left its note."""
-    from gateway import keys, ready
-    from gateway.outbound import ControlClient, NotRunning
-
-    note = ready.read(settings.storage.directory)
-    if note is None:
-        raise NotRunning(f"no gateway runs on {settings.storage.directory}; start it with `gateway serve`")
-    return ControlClient(note.control, keys.control_token(settings))
 
 
 async def _offline_coverage(settings: Settings, call: str, organization: str | None, level: str) -> Any:
