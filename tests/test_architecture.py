@@ -41,7 +41,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         FACADE: "region residue",
     },
     "storage.audit": {
-        PURE: "verdict",
+        PURE: "archive verdict",
     },
 }
 """Every module stands in one room; an import goes from a later room to an earlier one, or stays inside."""
@@ -49,7 +49,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
 ORDER = (PURE, SERVICE, TABLES, ADAPTER, FACADE, ROOT)
 
 PURE_STANDARD = (
-    {"__future__", "collections", "dataclasses", "datetime", "enum", "heapq", "math", "re", "typing"}
+    {"__future__", "collections", "dataclasses", "datetime", "enum", "heapq", "math", "re", "struct", "typing"}
     | {"base64", "binascii", "hashlib", "json", "urllib"}
     | {"pathlib"}
 )
