@@ -19,16 +19,28 @@ from storage.operations import (
     OpenCall,
     Operation,
     SealPresence,
+    SignCheckpoint,
 )
 from storage.transaction import Transaction
 
 
 def _append(transaction: Transaction, operation: Append) -> int:
-    return transaction.append(operation.leaf, operation.call)
+    seq = transaction.append(operation.leaf, operation.call)
+    if operation.event is not None:
+        transaction.execute(
+            "INSERT INTO event_entries(digest, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq",
+            (operation.event, seq),
+        )
+    return seq
+
+
+def _sign(transaction: Transaction, _: SignCheckpoint) -> None:
+    transaction.ledger.sign()
 
 
 _CARRIED_OUT_BY: Final[dict[type, Callable[[Transaction, Any], object]]] = {
     Append: _append,
+    SignCheckpoint: _sign,
     OpenCall: calls.open_call,
     CloseCall: calls.close_call,
     NameCall: calls.name_call,

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from storage.clock import Clock
+from storage.engine import connect_writer, is_storage_failure, sqlite3
 from storage.errors import StorageUnavailable
-from storage.schema import connect_writer, is_storage_failure, sqlite3
+from storage.ledger import Ledger
+from storage.signing import Signer
 from storage.transaction import FAILED_BY_ITSELF, Transaction
 from storage.vault import Vault
 
@@ -24,12 +27,13 @@ _PAGES_GIVEN_BACK: Final = 256
 class WritingConnection:
     """The region's file as its writer sees it."""
 
-    def __init__(self, path: Path, vault: Vault) -> None:
+    def __init__(self, path: Path, vault: Vault, signer: Signer, clock: Clock) -> None:
         """Connect. Raises sqlite3.Error."""
         self._path = path
         self._vault = vault
         self._suspect = False
-        self.transaction: Final = Transaction(connect_writer(path), vault)
+        connection = connect_writer(path)
+        self.transaction: Final = Transaction(connection, vault, Ledger(connection, signer, clock))
 
     def transact(self, work: Callable[[], R]) -> R:
         """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""

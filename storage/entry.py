@@ -11,6 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
+STAMPS: Final = ("after_us", "ahead")
+"""What the ledger puts in front of every entry (see `storage.ledger`); nobody else may."""
+
 _LARGEST: Final = 2**53 - 1
 _ENCODER: Final = msgspec.json.Encoder(order="sorted")
 _DECODER: Final = msgspec.json.Decoder(dict[str, Any])
@@ -56,6 +59,14 @@ def canonical(fields: Mapping[str, object]) -> bytes:
     except UnicodeEncodeError:
         # Not chained: the codec's error quotes the text.
         raise ValueError("an entry holds a lone surrogate") from None
+
+
+def given(leaf: bytes) -> dict[str, Any]:
+    """The fields of a leaf without the ledger's stamps. Raises ValueError if it is not one JSON object."""
+    fields = decode(leaf)
+    for stamp in STAMPS:
+        fields.pop(stamp, None)
+    return fields
 
 
 def decode(leaf: bytes) -> dict[str, Any]:

@@ -14,9 +14,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from storage.engine import OLDEST, connect_writer, sqlite3
 from storage.entry import canonical
+from storage.keyring import confirm, take_keyring
 from storage.premises import RESTORE, Premises, sync_directory, write_file
-from storage.schema import OLDEST, connect_writer, migrate, sqlite3
+from storage.schema import migrate
+from storage.signing import Signer
 from storage.slots import Slots
 from storage.vault import MASTER_SIZE, Vault, derive
 
@@ -38,8 +41,19 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     epoch: int
 
 
-def establish(premises: Premises) -> Vault:
-    """Check or make the region's keys and file; its vault, with every slot without a row overwritten.
+class Keys(NamedTuple):
+    """What a region is opened with."""
+
+    vault: Vault
+    signer: Signer
+    witness: Signer
+    public: str
+
+
+def establish(premises: Premises, ledger: str) -> Keys:
+    """Check or make the region's keys and file; its keys, with every slot without a row overwritten.
+
+    `ledger` is whose ledger it is, where its keys have to be made.
 
     The caller holds the lock. Raises RegionRefused, OSError, sqlite3.Error, StorageUnavailable.
     """
@@ -53,15 +67,17 @@ def establish(premises: Premises) -> Vault:
     if manifest is not None and manifest.region != premises.name:
         raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
     master = _master(premises)
+    keyring = take_keyring(premises, ledger)
     slots = _slots(premises, master)
     vault = Vault(premises.name, master, slots)
     try:
         _establish_file(premises, master, manifest)
         slots.reclaim(_used_slots(premises, slots))
+        confirm(premises, keyring)
     except BaseException:
         vault.close()
         raise
-    return vault
+    return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public)
 
 
 def _manifest(premises: Premises) -> _Manifest | None:

@@ -16,10 +16,19 @@ Call = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Append `leaf` to the ledger, about `call` or about none [its sequence: int, zero-based]. Not repeatable."""
+    """Append `leaf` to the ledger, about `call` or about none [its sequence: int, zero-based]. Not repeatable.
+
+    The ledger puts its stamps in front. An entry that tells of an event is found again by that event's digest.
+    """
 
     leaf: bytes
     call: Call | None
+    event: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignCheckpoint:
+    """The commit in which this is carried out ends with a checkpoint that covers all of it [None]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,9 @@ class KeepMessage:
     at: datetime
 
 
-Operation = Append | OpenCall | CloseCall | NameCall | SealPresence | MoveCall | MarkEvents | KeepMessage
+Operation = (
+    Append | SignCheckpoint | OpenCall | CloseCall | NameCall | SealPresence | MoveCall | MarkEvents | KeepMessage
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ class Premises:
         self.lock = directory / "lock"
         self.master = key_directory / "master.key"
         self.slots = key_directory / "slots"
+        self.signing = key_directory / "signing.key"
+        self.witness = key_directory / "witness.key"
+        self.verifier = key_directory / "verifier.vkey"
         self.identity = key_directory / "identity.json"
 
     def refuse(self, what: str, where: Path, remedy: str) -> RegionRefused:
@@ -54,7 +57,7 @@ class Premises:
         data, keys = self.directory.resolve(), self.key_directory.resolve()
         if data == keys or data in keys.parents or keys in data.parents:
             raise self.refuse("keys and data lie in one another", self.key_directory, "keep the keys elsewhere")
-        for path in (self.database, self.lock, self.master, self.slots, self.identity):
+        for path in (self.database, self.lock, self.master, self.slots, self.signing, self.witness, self.identity):
             self.has(path)
         for suffix in ("-wal", "-shm"):
             self.has(self.database.with_name(self.database.name + suffix))

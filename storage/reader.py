@@ -14,12 +14,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from storage.calls import call_row
-from storage.entry import decode
+from storage.engine import connect_reader, sqlite3
+from storage.entry import given
 from storage.errors import StorageError, StorageUnavailable
+from storage.merkle import Tiles, consistency_path, inclusion_path
 from storage.messages import Body
 from storage.moment import from_microseconds
 from storage.operations import Call, StoredMessage
-from storage.schema import connect_reader, sqlite3
+from storage.tree import tiles
 from storage.vault import Vault
 
 T = TypeVar("T")
@@ -118,6 +120,51 @@ class Reader:
         rows = self._execute("SELECT leaf FROM entries WHERE seq >= ? ORDER BY seq LIMIT ?", (start, max(limit, 0)))
         return [leaf for (leaf,) in rows]
 
+    def leaf(self, entry: int) -> bytes | None:
+        """The leaf with this number, None if there is none yet."""
+        row = self._execute("SELECT leaf FROM entries WHERE seq = ?", (entry,)).fetchone()
+        return None if row is None else row[0]
+
+    def event_entry(self, digest: bytes) -> tuple[int, bytes] | None:
+        """The entry that tells of the event with this digest, as (sequence, leaf)."""
+        found: tuple[int, bytes] | None = self._execute(
+            "SELECT seq, leaf FROM event_entries JOIN entries USING (seq) WHERE digest = ?", (digest,)
+        ).fetchone()
+        return found
+
+    def checkpoint(self) -> tuple[int, str] | None:
+        """How many entries the newest checkpoint covers, and its note with the cosignatures it has by now."""
+        row = self._execute("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        if row is None:
+            return None
+        size, note = row
+        lines = self._execute("SELECT line FROM cosignatures WHERE size = ? ORDER BY name", (size,))
+        return size, note + "".join(line for (line,) in lines)
+
+    def tiles(self) -> Tiles:
+        """The stored Merkle tree, in this snapshot."""
+        return tiles(self._execute)
+
+    def inclusion(self, entry: int, size: int) -> list[bytes]:
+        """The path from an entry to the root of the first `size` entries. Raises ValueError if it is not among them."""
+        return inclusion_path(entry, self._covered(size), self.tiles().node)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """The proof that the first `old` entries begin the first `new`. Raises ValueError beyond the ledger's end."""
+        return consistency_path(old, self._covered(new), self.tiles().node)
+
+    def _covered(self, size: int) -> int:
+        if size > self.size():
+            raise ValueError("the ledger is not that long")
+        return size
+
+    def family(self, call: Call) -> list[Call]:
+        """The call and all that were merged into it, directly or not, in the order they became known."""
+        return self._execute(
+            "SELECT organization, call FROM calls WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+            (self._family(call),),
+        ).fetchall()
+
     def named_calls(self) -> list[tuple[Call, tuple[str, ...]]]:
         """Every call that has aliases, with them."""
         rows = self._execute("SELECT organization, call, slot, box FROM calls WHERE slot IS NOT NULL")
@@ -139,7 +186,7 @@ class Reader:
     def certificates(self) -> list[dict[str, Any]]:
         """The retention certificates, oldest first, each with its sequence as `entry`."""
         rows = self._execute("SELECT seq, leaf FROM certificates JOIN entries USING (seq) ORDER BY seq")
-        return [{"entry": seq, **decode(leaf)} for seq, leaf in rows]
+        return [{"entry": seq, **given(leaf)} for seq, leaf in rows]
 
     def _family(self, call: Call) -> str:
         """The rows of a call and of all that were merged into it, directly or not, as a JSON list."""

@@ -11,28 +11,31 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
+from storage.clock import Clock, system_clock
+from storage.engine import sqlite3
 from storage.errors import RegionRefused, StorageError, StorageUnavailable
-from storage.identity import establish
+from storage.identity import Keys, establish
 from storage.operations import Operation, SweepOutcome
 from storage.premises import Premises
 from storage.reader import Reader, ReaderThread
-from storage.schema import sqlite3
-from storage.vault import Vault
 from storage.writer import Completed, Writer
 
 T = TypeVar("T")
+
+LEDGER: Final = "notification-gateway"
+"""Whose ledger it is, unless somebody says."""
 
 
 class Region:
     """An open region. Every method is safe from any thread."""
 
-    def __init__(self, name: str, lock: int, vault: Vault, writer: Writer, reader: ReaderThread) -> None:
+    def __init__(self, name: str, lock: int, keys: Keys, writer: Writer, reader: ReaderThread) -> None:
         """Use `Region.open`."""
         self.name = name
         self._lock = lock
-        self._vault = vault
+        self._keys = keys
         self._writer = writer
         self._reader = reader
         self._closed = False
@@ -46,9 +49,12 @@ class Region:
         key_directory: Path,
         committed: Callable[[list[Completed]], None],
         failing: Callable[[StorageError | None], None],
+        ledger: str = LEDGER,
+        clock: Clock = system_clock,
     ) -> Region:
         """Open the region in `directory` with its keys in `key_directory`, making both if there is neither.
 
+        `ledger` is whose ledger it is: it goes into the origin `<ledger>/<name>` when the keys are made, for good.
         `committed` hears of each group commit, `failing` of a disk that fails (once) and works again (None); both are
         called on the writer's thread and must not block or raise. What a crash left undone is finished first. Raises
         RegionRefused: no keys for the data, no file for the keys, parts of another region, in use, modes, links,
@@ -60,11 +66,11 @@ class Region:
                 premises.prepare()
                 lock = premises.take_lock()
                 undo.callback(os.close, lock)
-                vault = establish(premises)
-                undo.callback(vault.close)
-                writer = Writer(name, premises.database, vault, committed, failing)
+                keys = establish(premises, ledger)
+                undo.callback(keys.vault.close)
+                writer = Writer(name, premises.database, keys, clock, committed, failing)
                 undo.callback(writer.close)
-                reader = ReaderThread(name, premises.database, vault)
+                reader = ReaderThread(name, premises.database, keys.vault)
                 undo.callback(reader.close)
                 writer.finish_leftovers()
                 premises.prepare()
@@ -75,12 +81,27 @@ class Region:
                 raise premises.refuse(f"cannot be opened ({reason})", premises.directory, "check the disk") from error
             undo.pop_all()
         writer.start()
-        return cls(name, lock, vault, writer, reader)
+        return cls(name, lock, keys, writer, reader)
 
     @property
     def pending(self) -> int:
         """Submissions not yet durable."""
         return self._writer.pending
+
+    @property
+    def origin(self) -> str:
+        """What the region's checkpoints are of: `<ledger>/<region>`."""
+        return self._keys.signer.verifier.name
+
+    @property
+    def verifier(self) -> str:
+        """What `verifier.vkey` holds: the public keys of checkpoints and of cosignatures, a line each."""
+        return self._keys.public
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest durable checkpoint's note; None only while the disk has not taken a first one."""
+        return self._writer.checkpoint
 
     @property
     def failure(self) -> StorageError | None:
@@ -102,15 +123,18 @@ class Region:
         """
         return self._reader.read(question)
 
-    def sweep(self, now: datetime, limit: int, clock: datetime | None = None) -> Future[SweepOutcome]:
+    def sweep(
+        self, now: datetime, limit: int, clock: datetime | None = None, *, by_clock: bool = False
+    ) -> Future[SweepOutcome]:
         """Delete at most `limit` messages due at `now`, shred and certify them; call again while any remain.
 
-        `clock` is the time it is, where that is not `now`.
+        `clock` is the time it is, where that is not `now`. A sweep `by_clock` takes no wall clock's word for a time
+        that cannot have come yet: after a jump ahead it deletes what was due without the jump.
 
         The future raises StorageUnavailable while the disk fails: either nothing was deleted, or the certificate
         follows as soon as writing works. Raises StorageError once closed, ValueError for a limit below one.
         """
-        return self._writer.sweep(now, limit, clock or now)
+        return self._writer.sweep(now, limit, clock or now, by_clock)
 
     def close(self, timeout: float = 5.0) -> int:
         """Write what is queued, for up to `timeout` seconds, and give everything back.
@@ -123,6 +147,6 @@ class Region:
         unwritten = self._writer.stop(timeout)
         self._reader.close()
         self._writer.close()
-        self._vault.close()
+        self._keys.vault.close()
         os.close(self._lock)
         return unwritten

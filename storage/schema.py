@@ -1,59 +1,20 @@
-"""The engine and the tables of a region's file, and their migrations.
+"""The tables of a region's file, and their migrations.
 
-Rules: the only module that names the SQLite engine; every table is STRICT; a migration is never edited once released,
-the next one adds. Pages hold personal data only as sealed boxes (`storage.vault`).
+Rules: every table is STRICT; a migration is never edited once released, the next one adds. Pages hold personal data
+only as sealed boxes (`storage.vault`).
 """
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-if TYPE_CHECKING:
-    import sqlite3  # for its types: the wheel is the same module under another name, without stubs
-else:
-    from pysqlite3 import dbapi2 as sqlite3
-
-__all__ = ["OLDEST", "STORAGE_FAILURES", "connect_reader", "connect_writer", "is_storage_failure", "migrate", "sqlite3"]
-
-OLDEST: Final = (3, 51, 3)
-"""Earlier SQLite can corrupt a file when two connections reset its write-ahead log at once."""
-
-STORAGE_FAILURES: Final = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_NOTADB,
-    }
-)
-"""Primary result codes that say something about the file or the disk, not about the statement."""
-
-_SAFE: Final = (
-    "PRAGMA busy_timeout = 5000",
-    "PRAGMA trusted_schema = OFF",
-    "PRAGMA cell_size_check = ON",
-    "PRAGMA mmap_size = 0",
-    "PRAGMA temp_store = MEMORY",
-    "PRAGMA foreign_keys = ON",
-)
-_WRITER: Final = (
-    "PRAGMA auto_vacuum = INCREMENTAL",  # counts only before the first table exists
-    "PRAGMA journal_mode = WAL",
-    "PRAGMA synchronous = FULL",
-    "PRAGMA secure_delete = ON",
-    "PRAGMA journal_size_limit = 16777216",
-)
+from storage.engine import connect_writer
+from storage.tree import plant
 
 _FIRST: Final = """
 CREATE TABLE identity(
@@ -86,50 +47,47 @@ CREATE INDEX marks_until ON marks(until);
 CREATE TABLE shredding(
     slot INTEGER PRIMARY KEY, intent INTEGER NOT NULL REFERENCES entries(seq)) STRICT;
 """
+_LEDGER: Final = """
+CREATE TABLE tiles(
+    level INTEGER NOT NULL CHECK (level > 0), tile INTEGER NOT NULL, hashes BLOB NOT NULL,
+    PRIMARY KEY (level, tile)) STRICT, WITHOUT ROWID;
+CREATE TABLE head(
+    id INTEGER PRIMARY KEY CHECK (id = 1), size INTEGER NOT NULL, root BLOB NOT NULL, edge BLOB NOT NULL,
+    boot TEXT NOT NULL, ticks INTEGER NOT NULL, wall INTEGER NOT NULL, sure INTEGER NOT NULL) STRICT;
+CREATE TABLE checkpoints(size INTEGER PRIMARY KEY, note TEXT NOT NULL) STRICT;
+CREATE TABLE cosignatures(
+    size INTEGER NOT NULL REFERENCES checkpoints(size), name TEXT NOT NULL, line TEXT NOT NULL,
+    PRIMARY KEY (size, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE timestamps(size INTEGER PRIMARY KEY REFERENCES checkpoints(size), token BLOB NOT NULL) STRICT;
+CREATE TABLE witnessed(
+    origin TEXT PRIMARY KEY, vkey TEXT NOT NULL, size INTEGER NOT NULL, root BLOB NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE event_entries(
+    digest BLOB PRIMARY KEY,
+    seq INTEGER NOT NULL REFERENCES entries(seq) DEFERRABLE INITIALLY DEFERRED) STRICT, WITHOUT ROWID;
+"""
 
 
-def is_storage_failure(error: BaseException) -> bool:
-    """Whether `error` is the engine's and says that the file or the disk failed, rather than the statement."""
-    if not isinstance(error, sqlite3.Error):
-        return False
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in STORAGE_FAILURES
-
-
-def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
-    # Explicit BEGIN and COMMIT: the driver's own transactions would begin late and as readers.
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128)
-    try:
-        for pragma in pragmas:
-            connection.execute(pragma).fetchall()
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def connect_writer(path: Path) -> sqlite3.Connection:
-    """The one connection that writes and checkpoints `path`, which exists. Raises sqlite3.Error."""
-    return _connect(f"{path.absolute().as_uri()}?mode=rw", (*_SAFE, *_WRITER))
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that only reads `path` and never checkpoints. Raises sqlite3.Error."""
-    return _connect(
-        f"{path.absolute().as_uri()}?mode=ro", (*_SAFE, "PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
-    )
+def _create(database: Database, tables: str) -> None:
+    for statement in tables.split(";\n"):
+        if statement.strip():
+            database.execute(statement)
 
 
 def _first(database: Database) -> None:
-    for statement in _FIRST.split(";\n"):
-        if statement.strip():
-            database.execute(statement)
+    _create(database, _FIRST)
+
+
+def _ledger(database: Database) -> None:
+    """The tree over what was written before there was one; without a clock state, time begins with the next entry."""
+    _create(database, _LEDGER)
+    plant(database.conn)
 
 
 def migrate(path: Path) -> None:
     """Bring the tables of `path` up to date; each migration is one transaction. Raises sqlite3.Error."""
     migrations = Migrations("storage")
     migrations(name="first")(_first)
+    migrations(name="ledger")(_ledger)
     with contextlib.closing(connect_writer(path)) as connection:
         database = Database(connection)
         if migrations.pending(database):

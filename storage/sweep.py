@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from storage.entry import decode
+from storage.entry import given
 from storage.moment import from_microseconds, microseconds, rfc3339
 from storage.transaction import Transaction
 
@@ -80,7 +80,7 @@ def leftovers(transaction: Transaction) -> Iterator[Certifiable]:
     intents = transaction.execute("SELECT DISTINCT intent FROM shredding ORDER BY intent").fetchall()
     for (intent,) in intents:
         (leaf,) = transaction.execute("SELECT leaf FROM entries WHERE seq = ?", (intent,)).fetchone()
-        fields: dict[str, object] = decode(leaf)
+        fields: dict[str, object] = given(leaf)
         del fields["kind"]
         slots = transaction.execute("SELECT slot FROM shredding WHERE intent = ?", (intent,)).fetchall()
         yield Certifiable(int(intent), tuple(int(slot) for (slot,) in slots), fields)

@@ -1,7 +1,7 @@
-"""One group commit on the writer's connection: the ledger's tail, the calls it touches, the slots it takes and frees.
+"""One group commit on the writer's connection: the ledger's end, the calls it touches, the slots it takes and frees.
 
-Rules: owned by the writer's thread; entries are buffered and inserted together, and get their sequence when they are
-appended; slots taken by what is rolled back are never used again before they are overwritten.
+Rules: owned by the writer's thread; slots taken by what is rolled back are never used again before they are
+overwritten.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
+from storage.engine import is_storage_failure, sqlite3
 from storage.entry import canonical
 from storage.errors import StorageUnavailable
-from storage.merkle import leaf_hash
+from storage.ledger import Ledger
 from storage.operations import Call
-from storage.schema import is_storage_failure, sqlite3
 from storage.vault import Vault
 
 R = TypeVar("R")
@@ -34,22 +34,16 @@ class _Mark(NamedTuple):
 class Transaction:
     """The open transaction, and between transactions what is left to shred."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, ledger: Ledger) -> None:
         self.connection = connection
         self.execute = connection.execute
         self.vault = vault
+        self.ledger = ledger
         self.doomed: set[int] = set()
         """Slots whose rows are gone: to be shredded before anything is confirmed."""
         self._taken: list[int] = []
         self._freed: list[int] = []
-        self._rows: list[tuple[int, int | None, bytes, bytes]] = []
         self._calls: dict[Call, int] = {}
-        self.durable = self._stored_size()
-        self._size = self.durable
-
-    def _stored_size(self) -> int:
-        (last,) = self.execute("SELECT max(seq) FROM entries").fetchone()
-        return 0 if last is None else int(last) + 1
 
     # -- the frame ------------------------------------------------------------------------------------------------
 
@@ -59,9 +53,9 @@ class Transaction:
 
     def commit(self) -> None:
         """Make everything since `begin` durable. Raises sqlite3.Error; then call `rollback`."""
-        self.flush()
+        self.ledger.write()
         self.execute("COMMIT")
-        self.durable = self._size
+        self.ledger.settle()
         self.doomed.update(self._freed)
         self._taken.clear()
         self._freed.clear()
@@ -71,18 +65,15 @@ class Transaction:
         self.doomed.update(self._taken)
         self._taken.clear()
         self._freed.clear()
-        self._rows.clear()
         self._calls.clear()
-        self._size = self.durable
+        self.ledger.forget()
         # A failed write may have rolled back by itself.
         if self.connection.in_transaction:
             self.execute("ROLLBACK")
 
     def attempt(self, work: Callable[[], R]) -> R:
         """`work` inside a savepoint: what it raises undoes its part alone. Raises what `work` raises."""
-        self.flush()
-        mark = _Mark(len(self._taken), len(self._freed))
-        size = self._size
+        mark, place = _Mark(len(self._taken), len(self._freed)), self.ledger.mark()
         self.execute("SAVEPOINT attempt")
         try:
             result = work()
@@ -94,9 +85,8 @@ class Transaction:
             self.execute("RELEASE attempt")
             self.doomed.update(self._taken[mark.taken :])
             del self._taken[mark.taken :], self._freed[mark.freed :]
-            self._rows.clear()
             self._calls.clear()
-            self._size = size
+            self.ledger.undo(place)
             raise
         self.execute("RELEASE attempt")
         return result
@@ -114,7 +104,7 @@ class Transaction:
         """
         self.connection = connection
         self.execute = connection.execute
-        if self._stored_size() != self.durable:
+        if not self.ledger.move_to(connection):
             raise StorageUnavailable("the ledger does not end where the last confirmed commit left it")
 
     # -- what operations use --------------------------------------------------------------------------------------
@@ -123,21 +113,15 @@ class Transaction:
         """Append a leaf; its sequence."""
         if type(leaf) is not bytes:
             raise TypeError("a leaf is bytes")
-        about = None if call is None else self.call_id(call)
-        seq = self._size
-        self._rows.append((seq, about, leaf, leaf_hash(leaf)))
-        self._size = seq + 1
-        return seq
+        return self.ledger.append(leaf, None if call is None else self.call_id(call))
 
     def append_entry(self, fields: Mapping[str, object]) -> int:
         """Append storage's own entry; its sequence."""
         return self.append(canonical(fields))
 
     def flush(self) -> None:
-        """Insert the buffered entries."""
-        if self._rows:
-            self.connection.executemany("INSERT INTO entries(seq, call, leaf, hash) VALUES (?, ?, ?, ?)", self._rows)
-            self._rows.clear()
+        """Insert the buffered entries, so that other tables can refer to them."""
+        self.ledger.flush()
 
     def call_id(self, call: Call) -> int:
         """The row of `call`, made closed if it is new."""

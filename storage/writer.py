@@ -1,7 +1,8 @@
 """The one thread that writes a region: it drains its queue into group commits.
 
 Rules: whatever waits is one commit, there is no collecting window; nothing is confirmed before it is durable and the
-keys it freed are overwritten; a submission is whole or not at all; while the disk fails, the queue waits in order.
+keys it freed are overwritten; a submission is whole or not at all; while the disk fails, the queue waits in order; no
+entry stays longer than `SIGN_SECONDS` without a checkpoint that covers it.
 Everything here is owned by the writer's thread except `submit`, `sweep`, `pending`, `failure` and `stop`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -20,17 +22,22 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from storage import sweep
 from storage.apply import apply
+from storage.clock import Clock
 from storage.connection import WritingConnection
+from storage.engine import is_storage_failure
 from storage.errors import OperationFailed, StorageError, StorageUnavailable
+from storage.identity import Keys
+from storage.moment import from_microseconds
 from storage.operations import Operation, SweepOutcome
-from storage.schema import is_storage_failure
 from storage.transaction import FAILED_BY_ITSELF
-from storage.vault import Vault
 
 R = TypeVar("R")
 
 RETRY_SECONDS: Final = 0.25
 """How long a failing disk is left alone between attempts."""
+
+SIGN_SECONDS: Final = 0.5
+"""How long committed entries may wait for a checkpoint."""
 
 _LARGEST_GROUP: Final = 4096
 
@@ -53,6 +60,7 @@ class _Sweep(NamedTuple):
     now: datetime
     limit: int
     clock: datetime
+    by_clock: bool
     future: Future[SweepOutcome]
 
 
@@ -67,16 +75,18 @@ class Writer:
         self,
         name: str,
         path: Path,
-        vault: Vault,
+        keys: Keys,
+        clock: Clock,
         committed: Callable[[list[Completed]], None],
         failing: Callable[[StorageError | None], None],
     ) -> None:
         """Connect, and shred what a crash left to shred. Raises sqlite3.Error, StorageUnavailable."""
-        self._vault = vault
+        self._vault = vault = keys.vault
         self._committed = committed
         self._failing = failing
-        self._connection = WritingConnection(path, vault)
+        self._connection = WritingConnection(path, vault, keys.signer, clock)
         self._transaction = self._connection.transaction
+        self._ledger = self._transaction.ledger
         self._uncertified: deque[sweep.Certifiable] = deque(sweep.leftovers(self._transaction))
         for batch in self._uncertified:
             vault.shred(batch.slots)
@@ -93,9 +103,10 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
 
     def finish_leftovers(self) -> None:
-        """At open, before `start`: certify what a crash left; what the disk does not take is tried again later."""
+        """At open, before `start`: certify and sign what a crash left; what the disk refuses is tried again later."""
         with contextlib.suppress(StorageUnavailable):
             self._certify_all()
+            self._sign()
 
     def start(self) -> None:
         """Begin to serve the queue."""
@@ -108,6 +119,11 @@ class Writer:
         """Submissions not yet durable."""
         return len(self._queue) + self._in_flight
 
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest durable checkpoint's note; None while the disk has not taken a first one."""
+        return self._ledger.checkpoint
+
     def submit(self, operations: Sequence[Operation], token: object) -> None:
         """Queue operations that succeed or fail together. Raises StorageError once closed."""
         submission = _Submission(tuple(operations), token)
@@ -118,11 +134,11 @@ class Writer:
         if not self._awake.is_set():
             self._awake.set()
 
-    def sweep(self, now: datetime, limit: int, clock: datetime) -> Future[SweepOutcome]:
+    def sweep(self, now: datetime, limit: int, clock: datetime, by_clock: bool) -> Future[SweepOutcome]:
         """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed, ValueError."""
         if limit < 1:
             raise ValueError("a batch has at least one message")
-        request = _Sweep(now, limit, clock, Future())
+        request = _Sweep(now, limit, clock, by_clock, Future())
         with self._door:
             if self._closing:
                 raise StorageError("the region is closed")
@@ -155,10 +171,10 @@ class Writer:
                     self._write_group()
                 if self._sweeps:
                     self._sweep_batch(self._sweeps.popleft())
+            self._persist(self._sign)
         except _Abandoned:
             pass
-        except BaseException as error:
-            # A dead writer must not look like an idle one.
+        except BaseException as error:  # a dead writer must not look like an idle one
             self.failure = StorageUnavailable(f"the writer stopped: {type(error).__name__}")
             self._failing(self.failure)
             raise
@@ -175,7 +191,9 @@ class Writer:
                 return True
             if self._closing:
                 return False
-            self._awake.wait()
+            patience = max(0.0, self._sign_in()) if self._ledger.unsigned else None
+            if not self._awake.wait(patience):
+                self._persist(self._sign)
 
     def _write_group(self) -> None:
         count = min(len(self._queue), _LARGEST_GROUP)
@@ -190,20 +208,22 @@ class Writer:
         # What an attempt before this one took; else a full disk would use up the slots.
         self._transaction.shred()
         try:
-            return self._connection.transact(
-                lambda: [Completed(each.token, apply(self._transaction, each.operations), None) for each in batch]
-            )
+            return self._connection.transact(lambda: self._carry_out(batch))
         except FAILED_BY_ITSELF:
-            # Savepoints cost too much to have them always: only a group with a bad submission pays for them.
+            # Savepoints are dear: only a group with a bad submission pays for them.
             return self._connection.transact(lambda: [self._attempt(each) for each in batch])
+
+    def _carry_out(self, batch: list[_Submission]) -> list[Completed]:
+        if self._sign_in() <= 0:
+            self._ledger.sign()
+        return [Completed(each.token, apply(self._transaction, each.operations), None) for each in batch]
 
     def _attempt(self, submission: _Submission) -> Completed:
         try:
             results = self._transaction.attempt(lambda: apply(self._transaction, submission.operations))
-        except FAILED_BY_ITSELF as error:
+        except FAILED_BY_ITSELF as error:  # neither its text nor its cause goes along: both may quote what was given
             if is_storage_failure(error):
                 raise
-            # Neither its text nor its cause goes along: both may quote what was given.
             return Completed(submission.token, (), OperationFailed(f"refused: {type(error).__name__}"))
         return Completed(submission.token, results, None)
 
@@ -211,9 +231,10 @@ class Writer:
         future = request.future
         if not future.set_running_or_notify_cancel():
             return
+        now = min(request.now, from_microseconds(self._ledger.sure)) if request.by_clock else request.now
         try:
             batch, remaining = self._connection.transact(
-                lambda: sweep.delete_due(self._transaction, request.now, request.limit, request.clock)
+                lambda: sweep.delete_due(self._transaction, now, request.limit, min(now, request.clock))
             )
         except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
             future.set_exception(error)
@@ -235,6 +256,13 @@ class Writer:
             self._uncertified.popleft()
             self._connection.give_pages_back()
         return last
+
+    def _sign_in(self) -> float:
+        return self._ledger.signed_at + SIGN_SECONDS - time.monotonic()
+
+    def _sign(self) -> None:
+        if self._ledger.unsigned:
+            self._connection.transact(self._ledger.sign)
 
     # -- failing and recovering -----------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             registry sweeper""",
     },
     "gateway.edge": {
-        SERVICE: "admission edge limits roll wheel",
+        SERVICE: "admission edge greetings hub limits pulse roll wheel",
         ADAPTER: "connection listener",
     },
     "gateway.control": {ADAPTER: "desk events http routes server"},
@@ -36,8 +36,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage": {
         PURE: "entry errors merkle moment note operations",
-        TABLES: """apply calls connection identity messages premises presences reader schema signing slots sweep
-            transaction vault writer""",
+        TABLES: """apply calls clock connection engine identity keyring ledger messages premises presences reader
+            schema signing slots sweep transaction tree vault writer""",
         FACADE: "region residue",
     },
     "storage.audit": {
@@ -64,7 +64,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "joserfc": frozenset({"gateway.core.tokens"}),
     "paho": frozenset({"gateway.mqtt"}),
     "prometheus_client": frozenset({"gateway.metrics"}),
-    "pysqlite3": frozenset({"storage.schema"}),
+    "pysqlite3": frozenset({"storage.engine"}),
     "rich": frozenset({"gateway.cli.views"}),
     "sqlite_utils": frozenset({"storage.schema"}),
     # One server, whose routes, body limits and HTTP protocol are modules of one family.

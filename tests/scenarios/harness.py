@@ -26,7 +26,7 @@ from gateway.cli.init import initialise
 from gateway.config import load
 from gateway.core.tokens import mint
 from gateway.core.types import Role
-from storage.schema import connect_reader
+from storage.engine import connect_reader
 from tests.scenarios.events import Event
 
 EUROPE = "11111111-1111-1111-1111-111111111111"

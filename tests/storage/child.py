@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from storage.connection import WritingConnection
-from storage.operations import Append
 from storage.region import Region
 from storage.vault import Vault
 from storage.writer import Completed
-from tests.storage.desk import MONTH, START, Desk, message
+from tests.storage.desk import MONTH, START, Desk, append, message
 
 
 def die(*_: object) -> None:
@@ -42,7 +41,7 @@ def write_for_ever(root: Path) -> None:
     def write(name: int) -> None:
         for number in itertools.count():
             leaf = f"{os.getpid()}-{name}-{number}"
-            region.submit((Append(leaf.encode(), ("contoso", str(name))),), leaf)
+            region.submit((append(leaf, ("contoso", str(name))),), leaf)
             while region.pending > 500:
                 pass
 

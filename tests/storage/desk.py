@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from storage.entry import canonical, given
 from storage.errors import StorageError
 from storage.operations import Append, Call, KeepMessage, Operation
 from storage.reader import Reader
@@ -65,14 +66,21 @@ class Desk:
         return self.region.read(question).result(PATIENCE)
 
     def leaves(self) -> list[bytes]:
-        return self.ask(lambda reader: reader.entries(0, reader.size()))
+        return [unstamped(leaf) for leaf in self.ask(lambda reader: reader.entries(0, reader.size()))]
 
     def close(self) -> int:
         return self.region.close()
 
 
 def append(text: str, call: Call | None = None) -> Append:
-    return Append(text.encode(), call)
+    """An entry that is recognised by its text."""
+    return Append(canonical({"text": text}), call)
+
+
+def unstamped(leaf: bytes) -> bytes:
+    """A leaf as it was given to the ledger; of what `append` made, only the text."""
+    fields = given(leaf)
+    return fields["text"].encode() if fields.keys() == {"text"} else canonical(fields)
 
 
 def message(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.schema import sqlite3
+from storage.engine import sqlite3
 from tests.storage.desk import MONTH, START, Desk, append
 
 ROOT = Path(__file__).parents[2]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StorageUnavailable
+from storage.merkle import Edge
 from storage.operations import SealPresence
 from storage.vault import Vault
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
@@ -162,9 +163,10 @@ def test_a_ledger_changed_behind_our_back_stops_the_writer(desk: Desk) -> None:
     watch = Watch(desk)
     desk.do(append("first"))
     desk.region._writer._connection._suspect = True
-    desk.region._writer._transaction.durable = 5
+    ledger = desk.region._writer._ledger
+    there, ledger._edge = ledger._edge, Edge(1, (bytes(32),))
     future = desk.submit(append("second"))
     assert watch.failed.wait(30)
     assert "does not end where" in str(desk.region.failure)
-    desk.region._writer._transaction.durable = 1
+    ledger._edge = there
     future.result(30)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.engine import sqlite3
 from storage.errors import RegionRefused
-from storage.schema import sqlite3
 from tests.storage.desk import CALL, Desk, append, message
 
 ROOT = Path(__file__).parents[2]

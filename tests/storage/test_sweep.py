@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from storage.engine import sqlite3
 from storage.operations import SweepOutcome
 from storage.residue import scan
-from storage.schema import sqlite3
 from tests.storage.desk import MONTH, START, Desk, append, message
 
 INSTANT = timedelta(milliseconds=1)
@@ -83,7 +83,7 @@ def test_what_is_gone_opens_from_no_backup(desk: Desk, tmp_path: Path, how: str)
     """A copy of file and log taken while the message lived opens then, and no more once it is gone."""
     desk.do(message("needle in a box"), message("stays", participant="8:acs:r_2", sent_at=START + INSTANT))
     with backup_of(desk, tmp_path / "backup") as backup:
-        vault = desk.region._vault
+        vault = desk.region._keys.vault
         before = {copy: vault.open("messages", copy, slot, box) for copy, slot, box in boxes(backup)}
         assert sum(b"needle" in (clear or b"") for clear in before.values()) == 1
         if how == "swept":
