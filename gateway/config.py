@@ -23,6 +23,7 @@ from gateway.settings import (
     Calls,
     Clients,
     Control,
+    Ledger,
     Listen,
     Log,
     Mqtt,
@@ -43,6 +44,7 @@ SECTIONS: Final[dict[str, type[Section]]] = {
     "notices": Notices,
     "calls": Calls,
     "retention": Retention,
+    "ledger": Ledger,
     "mqtt": Mqtt,
     "log": Log,
 }

@@ -120,7 +120,7 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
     try:
         for name in sorted(settings.regions):
             directories = settings.storage.directory / name, settings.storage.key_directory / name
-            ledgers.open(name, *directories)
+            ledgers.open(name, *directories, settings.ledger.name)
             metrics.storage_failing(name, False)
     except BaseException:
         for region in ledgers.regions.values():

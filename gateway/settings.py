@@ -162,6 +162,17 @@ class Retention(Section, frozen=True, kw_only=True):
         return timedelta(seconds=self.sweep_seconds)
 
 
+class Ledger(Section, frozen=True, kw_only=True):
+    """Whose ledger it is: `name` goes into the origin `<name>/<region>` when a region's keys are made, for good."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=128)] = "notification-gateway"
+
+    def __post_init__(self) -> None:
+        # C2SP signed-note: a key's name is printable and holds neither a space nor a plus.
+        if not self.name.isprintable() or re.search(r"[\s+]", self.name):
+            raise ValueError("name: has a space, a plus or a control character; write it like notices.app.example")
+
+
 class Mqtt(Section, frozen=True, kw_only=True):
     """A broker to take events from; `client_id` names the persistent session (`gateway.keys.mqtt_client_id`)."""
 
@@ -200,6 +211,7 @@ class Settings(Section, frozen=True, kw_only=True):
     notices: Notices = field(default_factory=Notices)
     calls: Calls = field(default_factory=Calls)
     retention: Retention = field(default_factory=Retention)
+    ledger: Ledger = field(default_factory=Ledger)
     mqtt: Mqtt | None = None
     log: Log = field(default_factory=Log)
 

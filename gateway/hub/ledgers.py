@@ -86,8 +86,11 @@ class Ledgers:
         self.regions: Final[dict[str, Region]] = {}
         self.failing: Final[dict[str, str]] = {}
 
-    def open(self, name: str, directory: Path, key_directory: Path) -> None:
-        """Open a region, finishing what a crash left; raises `storage.errors.RegionRefused`."""
+    def open(self, name: str, directory: Path, key_directory: Path, ledger: str) -> None:
+        """Open a region, finishing what a crash left; `ledger` is whose ledger it is, where it has to be made.
+
+        Raises `storage.errors.RegionRefused`.
+        """
 
         def failing(error: StorageError | None) -> None:
             self._loop.call_soon_threadsafe(self._note_failure, name, None if error is None else str(error))
@@ -98,6 +101,7 @@ class Ledgers:
             key_directory=key_directory,
             committed=self._hand_over,
             failing=failing,
+            ledger=ledger,
         )
 
     def _hand_over(self, done: list[Completed]) -> None:
@@ -145,10 +149,31 @@ class Ledgers:
         except StorageError as error:
             raise NotDurable(f"storage of region {region} cannot be read now") from error
 
-    async def sweep(self, region: str, now: datetime, limit: int, clock: datetime) -> SweepOutcome:
-        """Delete at most `limit` of what is due at `now`, while it is `clock`; raises `NotDurable`."""
+    def ask(self, region: str, question: Callable[[Reader], T], then: Callable[[T | None], None]) -> None:
+        """As `read`, for who cannot wait: `then` runs on the loop, with None where there is no answer."""
+
+        def arrive(future: Future[T]) -> None:
+            error = future.exception()
+            if error is not None and not isinstance(error, StorageError):
+                self._broken(f"the ledger of region {region} cannot be read back: {type(error).__name__}")
+            then(future.result() if error is None else None)
+
         try:
-            return await asyncio.wrap_future(self.regions[region].sweep(now, limit, clock))
+            self.regions[region].read(question).add_done_callback(self._on_loop(arrive))
+        except StorageError:  # it is being closed
+            then(None)
+
+    def checkpoint(self, region: str) -> str | None:
+        """The newest checkpoint of a region that is served, from memory; None while the disk has not taken one."""
+        return self.regions[region].checkpoint
+
+    async def sweep(self, region: str, now: datetime, limit: int, clock: datetime, *, by_clock: bool) -> SweepOutcome:
+        """Delete at most `limit` of what is due at `now`, while it is `clock`; raises `NotDurable`.
+
+        `by_clock` says that `now` is only the clock's word, which may have been set ahead.
+        """
+        try:
+            return await asyncio.wrap_future(self.regions[region].sweep(now, limit, clock, by_clock=by_clock))
         except StorageError as error:
             raise NotDurable(f"storage of region {region} cannot delete now") from error
 

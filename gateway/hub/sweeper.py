@@ -1,7 +1,8 @@
 """The sweeper: deletes what has expired, at start and then every so often, in batches between which others work.
 
 Rules: what is due is decided in storage by index; a batch is small enough not to delay a notice; a region that
-cannot be swept is tried again next time and does not keep the others from being swept.
+cannot be swept is tried again next time and does not keep the others from being swept; a clock set ahead expires
+nothing, a person who names a time does.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ class Sweeper:
         while True:
             for region in self._ledgers.regions:
                 try:
-                    await self._sweep(region, self._now())
+                    await self._sweep(region, None)
                 except NotDurable as error:
                     self._failed(str(error))
             await asyncio.sleep(every.total_seconds())
 
     async def sweep(self, now: datetime | None) -> dict[str, Any]:
-        """Delete what has expired by `now`; raises `NotDurable`."""
-        regions = {region: await self._sweep(region, now or self._now()) for region in self._ledgers.regions}
+        """Delete what has expired by `now` (None: by the clock); raises `NotDurable`."""
+        regions = {region: await self._sweep(region, now) for region in self._ledgers.regions}
         return {"deleted": sum(each["deleted"] for each in regions.values()), "regions": regions}
 
-    async def _sweep(self, region: str, now: datetime) -> dict[str, Any]:
-        began = self._loop.time()
+    async def _sweep(self, region: str, named: datetime | None) -> dict[str, Any]:
+        began, now = self._loop.time(), named or self._now()
         deleted, certificates, remaining = 0, list[int](), True
         while remaining:
-            outcome = await self._ledgers.sweep(region, now, BATCH, self._now())
+            outcome = await self._ledgers.sweep(region, now, BATCH, self._now(), by_clock=named is None)
             deleted += outcome.deleted
             remaining = outcome.remaining
             if outcome.certificate is not None:
