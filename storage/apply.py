@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from storage import calls, messages, presences
+from storage import calls, cosigning, messages, presences
 from storage.operations import (
     Append,
     CloseCall,
+    Cosign,
+    KeepCosignature,
     KeepMessage,
+    KeepTimestamp,
     MarkEvents,
     MoveCall,
     NameCall,
@@ -48,6 +51,9 @@ _CARRIED_OUT_BY: Final[dict[type, Callable[[Transaction, Any], object]]] = {
     MarkEvents: calls.mark_events,
     SealPresence: presences.seal_presence,
     KeepMessage: messages.keep_message,
+    Cosign: cosigning.cosign,
+    KeepCosignature: cosigning.keep_cosignature,
+    KeepTimestamp: cosigning.keep_timestamp,
 }
 
 

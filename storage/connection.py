@@ -14,10 +14,9 @@ from typing import Final, TypeVar
 from storage.clock import Clock
 from storage.engine import connect_writer, is_storage_failure, sqlite3
 from storage.errors import StorageUnavailable
+from storage.identity import Keys
 from storage.ledger import Ledger
-from storage.signing import Signer
 from storage.transaction import FAILED_BY_ITSELF, Transaction
-from storage.vault import Vault
 
 R = TypeVar("R")
 
@@ -27,13 +26,15 @@ _PAGES_GIVEN_BACK: Final = 256
 class WritingConnection:
     """The region's file as its writer sees it."""
 
-    def __init__(self, path: Path, vault: Vault, signer: Signer, clock: Clock) -> None:
+    def __init__(self, path: Path, keys: Keys, clock: Clock) -> None:
         """Connect. Raises sqlite3.Error."""
         self._path = path
-        self._vault = vault
+        self._vault = keys.vault
         self._suspect = False
         connection = connect_writer(path)
-        self.transaction: Final = Transaction(connection, vault, Ledger(connection, signer, clock))
+        self.transaction: Final = Transaction(
+            connection, keys.vault, Ledger(connection, keys.signer, clock), keys.witness
+        )
 
     def transact(self, work: Callable[[], R]) -> R:
         """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""

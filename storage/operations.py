@@ -98,8 +98,52 @@ class KeepMessage:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Cosign:
+    """Vouch at `at` for the checkpoint `note` of another region's ledger [CosignOutcome].
+
+    `vkey` is the key that signs for `origin`: the first one given counts for good. `hashes` prove that the checkpoint
+    continues the first `old` entries, which must be those seen last.
+    """
+
+    origin: str
+    vkey: str
+    note: str
+    old: int
+    hashes: tuple[bytes, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeepCosignature:
+    """Keep the witness `name`'s signature line under the checkpoint of `size` entries [bool: there is such one]."""
+
+    size: int
+    name: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepTimestamp:
+    """Keep a time stamp of the checkpoint of `size` entries, if it has none yet [bool: there is such one]."""
+
+    size: int
+    token: bytes
+
+
 Operation = (
-    Append | SignCheckpoint | OpenCall | CloseCall | NameCall | SealPresence | MoveCall | MarkEvents | KeepMessage
+    Append
+    | SignCheckpoint
+    | OpenCall
+    | CloseCall
+    | NameCall
+    | SealPresence
+    | MoveCall
+    | MarkEvents
+    | KeepMessage
+    | Cosign
+    | KeepCosignature
+    | KeepTimestamp
 )
 
 
@@ -109,6 +153,19 @@ class MessageOutcome:
 
     kind: Literal["stored", "ignored", "deleted"]
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class CosignOutcome:
+    """What a witness says of a checkpoint: `name` and `line` are its signature where it vouches for it.
+
+    `seen` is how many entries it has seen by now. For `other start` it wants a proof from there.
+    """
+
+    kind: Literal["cosigned", "other start", "rolled back", "forked", "foreign key", "not signed"]
+    seen: int
+    name: str = ""
+    line: str = ""
 
 
 @dataclass(frozen=True, slots=True)

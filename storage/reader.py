@@ -23,6 +23,7 @@ from storage.moment import from_microseconds
 from storage.operations import Call, StoredMessage
 from storage.tree import tiles
 from storage.vault import Vault
+from storage.witness import Seen
 
 T = TypeVar("T")
 
@@ -140,6 +141,27 @@ class Reader:
         size, note = row
         lines = self._execute("SELECT line FROM cosignatures WHERE size = ? ORDER BY name", (size,))
         return size, note + "".join(line for (line,) in lines)
+
+    def checkpoint_of(self, size: int) -> str | None:
+        """The note of the checkpoint that covers just `size` entries, None if none was signed then."""
+        row = self._execute("SELECT note FROM checkpoints WHERE size = ?", (size,)).fetchone()
+        return None if row is None else row[0]
+
+    def cosigners(self, size: int) -> set[str]:
+        """Who vouched for the checkpoint of `size` entries."""
+        return {name for (name,) in self._execute("SELECT name FROM cosignatures WHERE size = ?", (size,))}
+
+    def witnessed(self, origin: str) -> Seen | None:
+        """The newest checkpoint of another ledger that this region vouched for."""
+        row = self._execute("SELECT vkey, size, root FROM witnessed WHERE origin = ?", (origin,)).fetchone()
+        return None if row is None else Seen(*row)
+
+    def timestamp(self) -> tuple[int, bytes] | None:
+        """How many entries the newest checkpoint with a time stamp covers, and its token."""
+        stamped: tuple[int, bytes] | None = self._execute(
+            "SELECT size, token FROM timestamps ORDER BY size DESC LIMIT 1"
+        ).fetchone()
+        return stamped
 
     def tiles(self) -> Tiles:
         """The stored Merkle tree, in this snapshot."""

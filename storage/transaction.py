@@ -14,6 +14,7 @@ from storage.entry import canonical
 from storage.errors import StorageUnavailable
 from storage.ledger import Ledger
 from storage.operations import Call
+from storage.signing import Signer
 from storage.vault import Vault
 
 R = TypeVar("R")
@@ -34,11 +35,13 @@ class _Mark(NamedTuple):
 class Transaction:
     """The open transaction, and between transactions what is left to shred."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, ledger: Ledger) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, ledger: Ledger, witness: Signer) -> None:
         self.connection = connection
         self.execute = connection.execute
         self.vault = vault
         self.ledger = ledger
+        self.witness = witness
+        """By which this region vouches for others."""
         self.doomed: set[int] = set()
         """Slots whose rows are gone: to be shredded before anything is confirmed."""
         self._taken: list[int] = []

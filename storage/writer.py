@@ -84,7 +84,7 @@ class Writer:
         self._vault = vault = keys.vault
         self._committed = committed
         self._failing = failing
-        self._connection = WritingConnection(path, vault, keys.signer, clock)
+        self._connection = WritingConnection(path, keys, clock)
         self._transaction = self._connection.transaction
         self._ledger = self._transaction.ledger
         self._uncertified: deque[sweep.Certifiable] = deque(sweep.leftovers(self._transaction))

@@ -19,7 +19,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             occurrences presence proofs residency session step strict_json texts tokens types uniting wire""",
     },
     "gateway.hub": {
-        SERVICE: """answers enactment entrances hub intake interpreter journal ledgers live messages names naming
+        SERVICE: """answers continuity enactment entrances hub intake interpreter journal ledgers live messages names naming
             registry sweeper""",
     },
     "gateway.edge": {
@@ -35,13 +35,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         ROOT: "__main__ app clock config house keys ready settings",
     },
     "storage": {
-        PURE: "entry errors merkle moment note operations",
-        TABLES: """apply calls clock connection engine identity keyring ledger messages premises presences reader
-            schema signing slots sweep transaction tree vault writer""",
+        PURE: "entry errors merkle moment note operations witness",
+        TABLES: """apply calls clock connection cosigning engine identity keyring ledger messages premises presences
+            reader schema signing slots sweep timestamping transaction tree vault writer""",
         FACADE: "region residue",
     },
     "storage.audit": {
         PURE: "archive verdict",
+        FACADE: "witness",
     },
 }
 """Every module stands in one room; an import goes from a later room to an earlier one, or stays inside."""
@@ -58,13 +59,14 @@ PURE_STANDARD = (
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "aiomqtt": frozenset({"gateway.mqtt"}),
     "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands")}),
-    # Secret boxes and signatures share a library, not a purpose.
-    "cryptography": frozenset({"storage.signing", "storage.vault"}),
+    # Secret boxes, signatures and authorities' certificates share a library, not a purpose.
+    "cryptography": frozenset({"storage.signing", "storage.timestamping", "storage.vault"}),
     "httpx": frozenset({"gateway.outbound"}),
     "joserfc": frozenset({"gateway.core.tokens"}),
     "paho": frozenset({"gateway.mqtt"}),
     "prometheus_client": frozenset({"gateway.metrics"}),
     "pysqlite3": frozenset({"storage.engine"}),
+    "rfc3161_client": frozenset({"storage.timestamping"}),
     "rich": frozenset({"gateway.cli.views"}),
     "sqlite_utils": frozenset({"storage.schema"}),
     # One server, whose routes, body limits and HTTP protocol are modules of one family.
