@@ -57,6 +57,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     match typing.get_origin(kind):
         case types.UnionType:
             return st.one_of([values(each) for each in arguments])
+        case each if each is tuple and arguments[-1] is not ...:
+            return st.tuples(*[values(each) for each in arguments])
         case each if each is tuple:
             return st.lists(values(arguments[0]), max_size=5).map(tuple)
         case each if each is dict:

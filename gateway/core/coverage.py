@@ -6,10 +6,10 @@ reason given is the first that holds, in the order of `Reason`.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from gateway.core.call import Call
 from gateway.core.delivery import owes, proof_of, required
@@ -41,6 +41,14 @@ class NoticeCoverage:
     gaps: tuple[Gap, ...]
 
 
+class Standing(NamedTuple):
+    """One presence that owes a notice: either what proves it, durably, or the gap."""
+
+    presence: Presence
+    proof: Proof | None
+    gap: Gap | None
+
+
 def cover(call: Call, level: Level, now: datetime, behind: Collection[str] = NOBODY) -> list[NoticeCoverage]:
     """Coverage of every notice of the call at `level`; `behind` are presences whose client reads too slowly."""
     return [cover_notice(call, notice, level, now, behind) for notice in call.notices.values()]
@@ -50,20 +58,28 @@ def cover_notice(
     call: Call, notice: Notice, level: Level, now: datetime, behind: Collection[str] = NOBODY
 ) -> NoticeCoverage:
     """Coverage of one notice."""
-    asked = required(notice, level)
-    now = max(now, call.clock)
-    owed = proved = 0
+    owed = 0
     gaps: list[Gap] = []
+    for standing in standings(call, notice, required(notice, level), now, behind):
+        owed += 1
+        if standing.gap is not None:
+            gaps.append(standing.gap)
+    return NoticeCoverage(notice, owed, owed - len(gaps), tuple(gaps))
+
+
+def standings(
+    call: Call, notice: Notice, asked: Level, now: datetime, behind: Collection[str] = NOBODY
+) -> Iterator[Standing]:
+    """Where everyone stands who owes the notice, asked at a level that it owes (see `required`)."""
+    now = max(now, call.clock)
     for presence in dict.fromkeys(call.presences.values()):
         if not owes(call, notice, presence):
             continue
-        owed += 1
         proof = proof_of(call, notice, presence, asked)
         if proof is not None and proof.entry is not None and notice.durable:
-            proved += 1
+            yield Standing(presence, proof, None)
         else:
-            gaps.append(_gap(call, notice, presence, asked, proof, now, behind))
-    return NoticeCoverage(notice, owed, proved, tuple(gaps))
+            yield Standing(presence, None, _gap(call, notice, presence, asked, proof, now, behind))
 
 
 def _gap(
@@ -105,7 +121,9 @@ def _reason(
         return Reason.DISCONNECTED
     if presence.id in behind:
         return Reason.SLOW
-    if now >= max(notice.fact.deadline_at, presence.opened_at + call.policy.deadline):
+    # The time that was given when the notice was issued: what the ledger says must not change with the configuration.
+    given = notice.fact.deadline_at - notice.fact.at
+    if now >= max(notice.fact.deadline_at, presence.opened_at + given):
         return Reason.OVERDUE
     return Reason.PENDING
 

@@ -34,14 +34,23 @@ class CallEnded(Fact, frozen=True, kw_only=True, tag="call.ended"):
 
 
 class CallMerged(Fact, frozen=True, kw_only=True, tag="call.merged"):
-    """The call `source`, opened under an alias, became part of this one; `revision` is newer than both."""
+    """The call `source`, opened under an alias, became part of this one; `revision` is newer than both.
+
+    `same` holds who are one person: the name (`who`) in the source, and the name here. `united` holds which presence
+    became part of which other, of either call. Both are None in entries written before there were such fields.
+    """
 
     source: str
     revision: int
+    same: tuple[tuple[str, str], ...] | None = None
+    united: tuple[tuple[str, str], ...] | None = None
 
 
 class ObservationMade(Fact, frozen=True, kw_only=True, tag="observation"):
-    """One source's claim about a capability. `verdict` says what became of it (see `gateway.core.fusion`)."""
+    """One source's claim about a capability. `verdict` says what became of it (see `gateway.core.fusion`).
+
+    `event` is the digest (hex) of the event it came with, None for what a client said on its own connection.
+    """
 
     capability: Capability
     state: State
@@ -51,6 +60,7 @@ class ObservationMade(Fact, frozen=True, kw_only=True, tag="observation"):
     verdict: str
     failed: bool = False
     cause: str | None = None
+    event: str | None = None
 
 
 class ClaimLapsed(Fact, frozen=True, kw_only=True, tag="claim.lapsed"):

@@ -53,7 +53,7 @@ def _call_merged(call: Call, fact: facts.CallMerged) -> None:
     call.revision = fact.revision
     source = call.sources.get(fact.source, call)
     if source is not call:
-        unite(call, source, fact.at)
+        unite(call, source, fact)
 
 
 def _observation_made(call: Call, fact: facts.ObservationMade) -> None:

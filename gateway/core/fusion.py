@@ -51,7 +51,8 @@ WITHOUT_EFFECT: Final = frozenset({Verdict.STALE, Verdict.LATE, Verdict.SAME})
 class Word:
     """The last word of one source. `standing`: it keeps the episode open; `held`: it waits for the minute.
 
-    `overruled`: an authority has withdrawn it since; `repeated`: it was said again all the same.
+    `overruled`: an authority has withdrawn it since; `repeated`: it was said again all the same. `event` is the digest
+    of the event it came with.
     """
 
     state: State
@@ -61,11 +62,15 @@ class Word:
     held: bool = False
     overruled: bool = False
     repeated: bool = False
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One source's claim as it arrives. `limited`: from a participant, so one episode a minute at most."""
+    """One source's claim as it arrives. `limited`: from a participant, so one episode a minute at most.
+
+    `event` is the digest (hex) of the event it came with, if it came with one.
+    """
 
     source: str
     state: State
@@ -74,6 +79,7 @@ class Claim:
     limited: bool = False
     failed: bool = False
     cause: str | None = None
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +126,7 @@ class Track:
             held=verdict is Verdict.HELD,
             overruled=verdict is Verdict.REPEATED,
             repeated=verdict is Verdict.REPEATED,
+            event=fact.event,
         )
         if fact.state is State.ACTIVE and verdict is not Verdict.REPEATED:
             self.denied = False

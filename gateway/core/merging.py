@@ -9,12 +9,26 @@ from __future__ import annotations
 from gateway.core.call import Call
 from gateway.core.facts import CallMerged
 from gateway.core.step import Step
+from gateway.core.uniting import together
 
 
 def merge(step: Step, source: Call) -> None:
-    """Make `source` part of the step's call, under a revision that is newer than both."""
+    """Make `source` part of the step's call, under a revision that is newer than both.
+
+    Who is one person is written down by presence: names may be erased before the call is folded again.
+    """
     step.open()
     step.call.sources[source.key.call] = source
     revision = max(step.call.revision, source.revision) + 1
-    step.record(CallMerged(call=step.call.key, at=step.now, source=source.key.call, revision=revision))
+    same, united = together(step.call, source)
+    step.record(
+        CallMerged(
+            call=step.call.key,
+            at=step.now,
+            source=source.key.call,
+            revision=revision,
+            same=same,
+            united=united,
+        )
+    )
     step.refresh()

@@ -44,6 +44,7 @@ def observe(step: Step, capability: Capability, claim: Claim, digests: Digests) 
                 verdict=verdict.value,
                 failed=claim.failed,
                 cause=claim.cause,
+                event=claim.event,
             )
         )
     settle(step, capability, digests)

@@ -166,6 +166,7 @@ class Enactment:
                 limited=reporter is not None,
                 failed=claimed.failed,
                 cause=claimed.cause if reporter is None else None,
+                event=event.digest.hex(),
             )
             if reporter is not None and observing.is_moot(step, claim) is None:
                 presence = attendance.vouch(step, Person(reporter), self._region_of(reporter))

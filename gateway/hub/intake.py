@@ -137,7 +137,7 @@ class Intake:
             resolve(outcome)
 
         marks = MarkEvents((event.digest,), now + REMEMBER)
-        self._ledgers.submit(self._region, [Append(canonical(entry), None), marks], marked)
+        self._ledgers.submit(self._region, [Append(canonical(entry), None, event=event.digest), marks], marked)
 
     async def _durable(self, outcomes: Iterable[Outcome]) -> None:
         pending = {outcome for outcome in outcomes if not outcome.done()}

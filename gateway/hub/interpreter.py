@@ -224,7 +224,7 @@ def adopt(step: Step, unclaimed: LiveCall) -> None:
     """What sources said of a call before any organisation knew it is said of this one."""
     for capability, track in unclaimed.call.tracks.items():
         for source, word in track.words.items():
-            claim = Claim(source, word.state, authority=word.authority, occurred_at=word.occurred_at)
+            claim = Claim(source, word.state, authority=word.authority, occurred_at=word.occurred_at, event=word.event)
             observing.observe(step, capability, claim, digests)
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
 import pytest
 
 from gateway.core import facts
+from gateway.core.call import Call
+from gateway.core.coverage import cover
 from gateway.core.presence import Phase
 from gateway.core.types import CallKey, Level
 from tests.core.meeting import (
@@ -38,9 +44,40 @@ def meetings() -> tuple[Meeting, Meeting]:
 
 
 def merge(target: Meeting, source: Meeting) -> None:
-    """Merge, and hold the fold of all facts against what is live."""
+    """Merge, and hold the fold of all facts against what is live, with everybody's name and with nobody's."""
     target.merge(source)
     assert remembered(refold(target.call, target.recorded)) == remembered(target.call)
+    assert shown(refold(target.call, shredded(target.recorded))) == shown(target.call)
+
+
+def shredded(recorded: Iterable[facts.AnyFact]) -> list[facts.AnyFact]:
+    """The facts as they are read back once everybody in them is erased."""
+    return [
+        msgspec.structs.replace(fact, participant=None, name=None) if isinstance(fact, facts.PresenceOpened) else fact
+        for fact in recorded
+    ]
+
+
+def before(recorded: Iterable[facts.AnyFact]) -> list[facts.AnyFact]:
+    """The facts as they were written before a merger said who is one person."""
+    return [
+        msgspec.structs.replace(fact, same=None, united=None) if isinstance(fact, facts.CallMerged) else fact
+        for fact in recorded
+    ]
+
+
+def shown(call: Call) -> list[Any]:
+    """Coverage at every level, without names."""
+    return [
+        (
+            each.notice.id,
+            each.owed,
+            each.proved,
+            {(gap.presence, gap.reason, gap.since, gap.exposure) for gap in each.gaps},
+        )
+        for level in Level
+        for each in cover(call, level, call.clock)
+    ]
 
 
 def test_everyone_and_everything_of_both_is_there(meetings: tuple[Meeting, Meeting]) -> None:
@@ -268,3 +305,90 @@ def test_the_ledger_says_what_became_part_of_what(meetings: tuple[Meeting, Meeti
     (fact,) = target.of_kind(facts.CallMerged)
     assert isinstance(fact, facts.CallMerged)
     assert (fact.call, fact.source) == (target.call.key, "server-call-id")
+    assert (fact.same, fact.united) == ((), ())
+
+
+def twice(target: Meeting, source: Meeting) -> facts.CallMerged:
+    """Bob, who is in the source, comes into the target too; then one becomes part of the other."""
+    target.at(1)
+    source.at(1)
+    target.join("bob", "s-other")
+    source.claim(GRAPH, ACTIVE)
+    source.prove("bob")
+    target.merge(source)
+    (fact,) = target.of_kind(facts.CallMerged)
+    assert isinstance(fact, facts.CallMerged)
+    return fact
+
+
+def test_a_merger_says_by_presence_who_is_one_person(meetings: tuple[Meeting, Meeting]) -> None:
+    """Their name there and here, and which of the two presences became part of which."""
+    target, source = meetings
+    theirs = source.presence("bob").id
+    fact = twice(target, source)
+    (ours,) = [each.presence for each in target.recorded if isinstance(each, facts.PresenceOpened)][2:]
+    assert fact.same == ((theirs, ours),)
+    assert fact.united == ((ours, theirs),)
+    assert target.covered().owed == 2
+
+
+def test_a_merger_of_before_is_folded_by_names(meetings: tuple[Meeting, Meeting]) -> None:
+    """An entry that lacks both fields is older than they are."""
+    target, source = meetings
+    twice(target, source)
+    again = refold(target.call, before(target.recorded))
+    assert remembered(again) == remembered(target.call)
+
+
+def test_a_merger_of_before_unites_nobody_whose_name_is_gone(meetings: tuple[Meeting, Meeting]) -> None:
+    """Then the same person counts twice: a gap too many, never one too few."""
+    target, source = meetings
+    twice(target, source)
+    again = refold(target.call, shredded(before(target.recorded)))
+    (covered,) = cover(again, Level.ACKNOWLEDGED, target.now)
+    assert (covered.owed, covered.proved) == (3, 1)
+
+
+def test_names_unite_nobody_whom_the_merger_did_not(meetings: tuple[Meeting, Meeting]) -> None:
+    """What was recorded counts, whatever the boxes say now."""
+    target, source = meetings
+    twice(target, source)
+    apart = [
+        msgspec.structs.replace(each, same=(), united=()) if isinstance(each, facts.CallMerged) else each
+        for each in target.recorded
+    ]
+    (covered,) = cover(refold(target.call, apart), Level.ACKNOWLEDGED, target.now)
+    assert covered.owed == 3
+
+
+@pytest.mark.parametrize("united", [("p_none", "p_0001"), ("p_0001", "p_none"), ("p_0001", "p_0001")])
+def test_a_pair_that_names_no_two_presences_changes_nothing(
+    meetings: tuple[Meeting, Meeting], united: tuple[str, str]
+) -> None:
+    """An entry can be wrong; reading a call back never fails for it."""
+    target, source = meetings
+    source.claim(GRAPH, ACTIVE)
+    merge(target, source)
+    wrong = [
+        msgspec.structs.replace(each, same=(("p_none", "p_0001"),), united=(united,))
+        if isinstance(each, facts.CallMerged)
+        else each
+        for each in target.recorded
+    ]
+    assert shown(refold(target.call, wrong)) == shown(target.call)
+
+
+def test_who_became_part_of_one_that_is_absorbed_is_part_of_the_whole(meetings: tuple[Meeting, Meeting]) -> None:
+    """Bob is in three calls that are one: he is counted once."""
+    target, source = meetings
+    first = Meeting(CallKey("contoso", "group-id"), ids=target.ids)
+    first.at(1)
+    first.join("bob", "s-first")
+    source.at(2)
+    source.merge(first)
+    target.join("bob", "s-other")
+    target.at(3)
+    target.claim(GRAPH, ACTIVE)
+    merge(target, source)
+    assert target.covered().owed == 2
+    assert set(target.presence("bob").sessions) == {"s-bob", "s-first", "s-other"}

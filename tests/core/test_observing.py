@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core import facts
 from gateway.core.call import Policy
-from gateway.core.fusion import Verdict
+from gateway.core.fusion import Claim, Verdict
+from gateway.core.observing import observe
 from gateway.core.types import Change, Level
 from tests.core.meeting import (
     ACTIVE,
@@ -21,6 +22,7 @@ from tests.core.meeting import (
     TRANSCRIPTION,
     UNKNOWN,
     Meeting,
+    digests,
     moment,
     refold,
 )
@@ -272,3 +274,15 @@ def test_calls_know_nothing_of_each_other(meeting: Meeting) -> None:
     assert other.told == []
     assert other.state(RECORDING) is INACTIVE
     assert {fact.call.call for fact in other.recorded} == {"other"}
+
+
+@pytest.mark.parametrize("event", ["9f86d081", None])
+def test_an_observation_names_the_event_it_came_with(meeting: Meeting, event: str | None) -> None:
+    """So that the event's own entry can be found; what a client says on its connection came with none."""
+    step = meeting.step()
+    observe(step, RECORDING, Claim(GRAPH, ACTIVE, True, step.now, event=event), digests)
+    meeting.perform(step)
+    (fact,) = meeting.of_kind(facts.ObservationMade)
+    assert isinstance(fact, facts.ObservationMade)
+    assert fact.event == event
+    assert meeting.call.tracks[RECORDING].words[GRAPH].event == event
