@@ -19,6 +19,7 @@ from gateway.config import ConfigError
 from gateway.core.tokens import Keys, KeysRefused, SigningKey
 from gateway.outbound import NotFetched, fetch
 from gateway.settings import Settings
+from storage.note import COSIGNATURE, Verifier, parse_verifiers
 
 FOR_CONTROL: Final = "control.token"
 FOR_WEBHOOKS: Final = "webhook.secret"
@@ -102,6 +103,22 @@ def signing_key(settings: Settings) -> SigningKey:
         return SigningKey.from_jwk(data)
     except KeysRefused as error:
         raise ConfigError(f"{path}: the private key beside {key}: {error}; put the right one there") from None
+
+
+def witnesses(settings: Settings) -> list[Verifier]:
+    """The keys of those outside whose cosignatures are kept (`[ledger] witnesses_file`). Raises `ConfigError`."""
+    path, key = settings.ledger.witnesses_file, "[ledger] witnesses_file"
+    if path is None:
+        return []
+    try:
+        found = parse_verifiers(_read(settings, path, key).decode("utf-8", "replace"))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {key}: {error}; put each witness's .vkey there, one a line") from None
+    if any(each.algorithm != COSIGNATURE for each in found):
+        raise ConfigError(f"{path}: {key}: holds a key that is no witness's; remove it")
+    if len({each.name for each in found}) != len(found):
+        raise ConfigError(f"{path}: {key}: two witnesses have one name; remove one")
+    return found
 
 
 def mqtt_client_id(settings: Settings) -> str:

@@ -12,6 +12,10 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 | `gateway_closes_total` | counter | `code` | connections ended, by close code |
 | `gateway_overdue_total` | counter | | presences that passed a notice's deadline without its level |
 | `gateway_sweep_deleted_total` | counter | | rows deleted by sweeps |
+| `gateway_forks_reported_total` | counter | `region` | checkpoints of our own key that our ledger does not continue |
+| `gateway_cosignatures_total` | counter | `region` | checkpoints of this region that another one here vouched for |
+| `gateway_cosignatures_refused_total` | counter | `region` | checkpoints of this region that contradict what was seen |
+| `gateway_timestamps_total` | counter | `outcome` | time stamps asked for: `kept`, `failed` |
 | `gateway_sessions` | gauge | | sessions open now |
 | `gateway_gaps_open` | gauge | | presences without the required level of a notice whose episode is open |
 | `gateway_writer_queue` | gauge | `region` | submissions not yet durable |
@@ -57,6 +61,10 @@ class Metrics:
         self._closes = self._counter("closes", "Connections ended", "code")
         self._overdue = self._counter("overdue", "Presences without the required level at the deadline")
         self._sweep_deleted = self._counter("sweep_deleted", "Rows deleted by sweeps")
+        self._forks_reported = self._counter("forks_reported", "Own checkpoints the ledger does not continue", "region")
+        self._cosignatures = self._counter("cosignatures", "Checkpoints vouched for", "region")
+        self._refused = self._counter("cosignatures_refused", "Checkpoints that contradict what was seen", "region")
+        self._timestamps = self._counter("timestamps", "Time stamps asked for", "outcome")
         self._sessions = self._gauge("sessions", "Sessions open now")
         self._gaps_open = self._gauge("gaps_open", "Gaps of open episodes")
         self._writer_queue = self._gauge("writer_queue", "Submissions not yet durable", "region")
@@ -111,6 +119,22 @@ class Metrics:
     def overdue(self, count: int = 1) -> None:
         """`count` presences passed a deadline."""
         self._overdue.inc(count)
+
+    def fork_reported(self, region: str) -> None:
+        """A client brought a checkpoint that `region` signed and does not continue."""
+        self._forks_reported.labels(region).inc()
+
+    def cosigned(self, region: str) -> None:
+        """A checkpoint of `region` was vouched for by another region."""
+        self._cosignatures.labels(region).inc()
+
+    def cosignature_refused(self, region: str) -> None:
+        """A checkpoint of `region` contradicts one that was seen before."""
+        self._refused.labels(region).inc()
+
+    def timestamp(self, outcome: Literal["kept", "failed"]) -> None:
+        """An authority was asked for a time stamp, with this outcome."""
+        self._timestamps.labels(outcome).inc()
 
     def sessions(self, count: int) -> None:
         """`count` sessions are open now."""

@@ -13,6 +13,7 @@ import httpx
 from gateway.core.errors import GatewayError
 
 _PATIENCE: Final = 10.0
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class NotRunning(GatewayError):
@@ -77,4 +78,31 @@ def fetch(url: str, *, limit: int) -> bytes:
                     raise NotFetched(f"holds more than {limit} bytes")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotFetched(f"cannot be fetched ({type(error).__name__})") from None
+    return bytes(data)
+
+
+async def ask(url: str, question: bytes, *, asking: str, answering: str, limit: int) -> bytes:
+    """What `url` answers to `question`, of the media types `asking` and `answering`, at most `limit` bytes.
+
+    Raises `NotFetched`; the caller says how long it may take in all.
+    """
+    data = bytearray()
+    # Unpacked, a short answer could be of any length.
+    headers = {"Content-Type": asking, "Accept": answering, "Accept-Encoding": "identity"}
+    try:
+        outside = httpx.URL(url).host not in _LOOPBACK
+        async with (
+            httpx.AsyncClient(timeout=_PATIENCE, follow_redirects=False, trust_env=outside) as client,
+            client.stream("POST", url, content=question, headers=headers) as answer,
+        ):
+            if answer.status_code != httpx.codes.OK:
+                raise NotFetched(f"answered {answer.status_code}")
+            if answer.headers.get("content-type", "").partition(";")[0].strip().lower() != answering:
+                raise NotFetched(f"does not answer with {answering}")
+            async for chunk in answer.aiter_raw():
+                data += chunk
+                if len(data) > limit:
+                    raise NotFetched(f"answers with more than {limit} bytes")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise NotFetched(f"cannot be asked ({type(error).__name__})") from None
     return bytes(data)

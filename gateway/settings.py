@@ -163,14 +163,27 @@ class Retention(Section, frozen=True, kw_only=True):
 
 
 class Ledger(Section, frozen=True, kw_only=True):
-    """Whose ledger it is: `name` goes into the origin `<name>/<region>` when a region's keys are made, for good."""
+    """Whose ledger it is, and who outside vouches for it: an authority for time stamps, witnesses by their keys.
+
+    `name` goes into the origin `<name>/<region>` when a region's keys are made, for good.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=128)] = "notification-gateway"
+    timestamps_url: str | None = None
+    timestamp_seconds: Seconds = 3600.0
+    witnesses_file: Path | None = None
 
     def __post_init__(self) -> None:
         # C2SP signed-note: a key's name is printable and holds neither a space nor a plus.
         if not self.name.isprintable() or re.search(r"[\s+]", self.name):
             raise ValueError("name: has a space, a plus or a control character; write it like notices.app.example")
+        if self.timestamps_url is not None and not _is_authority(self.timestamps_url):
+            raise ValueError("timestamps_url: is no authority's address; write it like https://tsa.example/tsr")
+
+    @property
+    def timestamp_interval(self) -> timedelta:
+        """From one time stamp to the next."""
+        return timedelta(seconds=self.timestamp_seconds)
 
 
 class Mqtt(Section, frozen=True, kw_only=True):
@@ -214,6 +227,16 @@ class Settings(Section, frozen=True, kw_only=True):
     ledger: Ledger = field(default_factory=Ledger)
     mqtt: Mqtt | None = None
     log: Log = field(default_factory=Log)
+
+
+def _is_authority(url: str) -> bool:
+    """Without TLS too, as authorities are often asked: they sign what they answer, and are shown a hash only."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and "@" not in parts.netloc
 
 
 def _is_broker(url: str) -> bool:
