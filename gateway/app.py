@@ -56,6 +56,8 @@ async def serve(settings: Settings) -> None:
     house = build(settings)
     try:
         await house.recover()
+        # Before anybody is told that we are ready: a ledger that was put back from an old copy is known by then.
+        await house.witnessing.look()
         await _run(house, verifier, stopping)
     finally:
         await _close(house)
@@ -135,7 +137,10 @@ def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, An
     works: dict[str, Coroutine[Any, Any, None]] = {
         "time": _keep_time(house),
         "sweeper": house.sweeper.run(settings.retention.sweep_interval),
+        "witnessing": house.witnessing.run(),
     }
+    if settings.ledger.timestamps_url is not None:
+        works["timestamping"] = house.timestamping.run(settings.ledger.timestamp_interval)
     if settings.mqtt is not None:
         source = MqttSource(
             Broker.parse(settings.mqtt.url),
@@ -207,6 +212,7 @@ def _desk(house: House) -> Desk:
 
     return Desk(
         hub=house.answers,
+        proving=house.proving,
         take=house.intake.take,
         token=keys.control_token(settings),
         webhook_secret=keys.webhook_secret(settings),

@@ -10,13 +10,16 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
+from gateway import keys
 from gateway.clock import SteadyClock
 from gateway.core.call import Policy
 from gateway.core.ids import written
 from gateway.core.residency import Placement, Residency
 from gateway.hub.answers import Answers
+from gateway.hub.continuity import Continuity
 from gateway.hub.enactment import Enactment
 from gateway.hub.hub import Hub
 from gateway.hub.intake import Intake
@@ -24,10 +27,15 @@ from gateway.hub.interpreter import Interpreter
 from gateway.hub.ledgers import Ledgers
 from gateway.hub.messages import Messages
 from gateway.hub.naming import Naming
+from gateway.hub.proving import Proving
 from gateway.hub.sweeper import Sweeper
+from gateway.hub.timestamping import Ask, Timestamping
+from gateway.hub.witnessing import Witnessing
 from gateway.log import logger
 from gateway.metrics import Metrics
+from gateway.outbound import ask
 from gateway.settings import Settings
+from storage.timestamping import LARGEST_TOKEN, QUERY_TYPE, REPLY_TYPE
 
 _LOG: Final = logger("house")
 
@@ -50,6 +58,9 @@ class House:
     intake: Intake
     sweeper: Sweeper
     answers: Answers
+    proving: Proving
+    witnessing: Witnessing
+    timestamping: Timestamping
     troubles: list[str]
     now: Callable[[], datetime]
 
@@ -83,10 +94,41 @@ def homes_of(settings: Settings) -> dict[str, str]:
     return homes
 
 
+def _policy(settings: Settings) -> Policy:
+    """What was configured of calls and notices."""
+    return Policy(
+        require=settings.notices.require,
+        deadline=settings.notices.deadline,
+        absence=settings.calls.disconnect,
+        participants_observe=settings.calls.participant_observations,
+    )
+
+
+def _authority(settings: Settings) -> Ask | None:
+    """How the authority for time stamps is asked, if there is one."""
+    url = settings.ledger.timestamps_url
+    if url is None:
+        return None
+    return partial(ask, url, asking=QUERY_TYPE, answering=REPLY_TYPE, limit=LARGEST_TOKEN)
+
+
+def _open(settings: Settings, ledgers: Ledgers, metrics: Metrics) -> None:
+    """Open every region, or none. Raises `RegionRefused`."""
+    try:
+        for name in sorted(settings.regions):
+            directories = settings.storage.directory / name, settings.storage.key_directory / name
+            ledgers.open(name, *directories, settings.ledger.name)
+            metrics.storage_failing(name, False)
+    except BaseException:
+        for region in ledgers.regions.values():
+            region.close()
+        raise
+
+
 def build(settings: Settings, now: Callable[[], datetime] | None = None) -> House:
     """Open every region and build what stands on them, with a clock of its own unless `now` is given.
 
-    Raises `storage.errors.RegionRefused`.
+    Raises `storage.errors.RegionRefused`, `ConfigError`.
     """
     now = now or SteadyClock()
     troubles: list[str] = []
@@ -104,28 +146,33 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
         interpreter.flush()
 
     ledgers = Ledgers(changed, broken)
-    policy = Policy(
-        require=settings.notices.require,
-        deadline=settings.notices.deadline,
-        absence=settings.calls.disconnect,
-        participants_observe=settings.calls.participant_observations,
-    )
+    policy = _policy(settings)
     interpreter = Interpreter(ledgers, metrics, policy, homes, now, random_id, secrets.token_bytes, broken)
     messages = Messages(ledgers, settings.retention.default, now)
     enactment = Enactment(interpreter, messages, residency, homes[""])
     intake = Intake(interpreter, enactment, homes[""])
     sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))
     answers = Answers(interpreter, Naming(interpreter), sweeper, residency, troubles)
-    hub = Hub(interpreter, messages, enactment)
-    try:
-        for name in sorted(settings.regions):
-            directories = settings.storage.directory / name, settings.storage.key_directory / name
-            ledgers.open(name, *directories, settings.ledger.name)
-            metrics.storage_failing(name, False)
-    except BaseException:
-        for region in ledgers.regions.values():
-            region.close()
-        raise
-    house = House(settings, residency, ledgers, metrics, interpreter, hub, intake, sweeper, answers, troubles, now)
+    hub = Hub(interpreter, messages, enactment, Continuity(ledgers, metrics))
+    witnessing = Witnessing(ledgers, keys.witnesses(settings), metrics, now, broken)
+    timestamping = Timestamping(ledgers, _authority(settings), metrics)
+    _open(settings, ledgers, metrics)
+    proving = Proving(ledgers)
+    house = House(
+        settings=settings,
+        residency=residency,
+        ledgers=ledgers,
+        metrics=metrics,
+        interpreter=interpreter,
+        hub=hub,
+        intake=intake,
+        sweeper=sweeper,
+        answers=answers,
+        proving=proving,
+        witnessing=witnessing,
+        timestamping=timestamping,
+        troubles=troubles,
+        now=now,
+    )
     metrics.gather_with(house.observe)
     return house

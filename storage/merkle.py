@@ -132,6 +132,13 @@ def _span(start: int, end: int, node: Node) -> bytes:
     return _folded(hashes)
 
 
+def root_at(size: int, node: Node) -> bytes:
+    """The root the tree had when it had `size` leaves. Raises ValueError if it never had, and what `node` raises."""
+    if size < 0:
+        raise ValueError("a tree has no fewer leaves than none")
+    return _span(0, size, node) if size else EMPTY_ROOT
+
+
 def _split(start: int, end: int) -> int:
     """Where a subtree of at least two leaves divides: after the largest power of two below their number."""
     return start + (1 << (end - start - 1).bit_length() - 1)

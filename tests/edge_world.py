@@ -22,6 +22,7 @@ from gateway.core.session import Session
 from gateway.core.tokens import Keys, SigningKey, Verifier, mint
 from gateway.core.types import CallKey, Role
 from gateway.edge.edge import Edge
+from gateway.edge.hub import Shown
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
 from gateway.edge.wheel import TICK_SECONDS
@@ -37,10 +38,15 @@ ACK = {"type": "ack", "notice": "n_1", "level": "received", "at": "2026-11-23T14
 
 @dataclass
 class Recorder:
-    """Stands where the hub stands: notes what it is told and answers joins, acks and refreshes at once."""
+    """Stands where the hub stands: notes what it is told and answers joins, acks and refreshes at once.
+
+    Who says hello with a checkpoint waits in `waiting` until a test answers.
+    """
 
     heard: list[tuple[str, Session | None, Any]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
+    checkpoint: str | None = None
+    waiting: list[tuple[str, str, Shown]] = field(default_factory=list)
 
     def join(self, session: Session, frame: wire.Join) -> None:
         self.heard.append(("join", session, frame))
@@ -67,6 +73,12 @@ class Recorder:
 
     def message(self, session: Session, frame: wire.Message) -> None:
         self.heard.append(("message", session, frame))
+
+    def greet(self, region: str, seen: str | None, then: Shown) -> None:
+        if seen is None:
+            then(self.checkpoint, None)
+        else:
+            self.waiting.append((region, seen, then))
 
     def turned_away(self, reason: str) -> None:
         self.heard.append(("turned_away", None, reason))

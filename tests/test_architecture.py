@@ -19,14 +19,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             occurrences presence proofs residency session step strict_json texts tokens types uniting wire""",
     },
     "gateway.hub": {
-        SERVICE: """answers continuity enactment entrances hub intake interpreter journal ledgers live messages names naming
-            registry sweeper""",
+        SERVICE: """answers continuity enactment entrances hub intake interpreter journal ledgers live messages names
+            naming proving registry sweeper timestamping witnessing""",
     },
     "gateway.edge": {
         SERVICE: "admission edge greetings hub limits pulse roll wheel",
         ADAPTER: "connection listener",
     },
-    "gateway.control": {ADAPTER: "desk events http routes server"},
+    "gateway.control": {ADAPTER: "desk events http ledgers routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state waiting"},
     "gateway.cli": {ROOT: "asking commands init views"},
     "gateway": {
@@ -70,7 +70,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "rich": frozenset({"gateway.cli.views"}),
     "sqlite_utils": frozenset({"storage.schema"}),
     # One server, whose routes, body limits and HTTP protocol are modules of one family.
-    "starlette": frozenset({f"gateway.control.{each}" for each in ("server", "desk", "events", "routes")}),
+    "starlette": frozenset({f"gateway.control.{each}" for each in ("server", "desk", "events", "ledgers", "routes")}),
     "uvicorn": frozenset({"gateway.control.server", "gateway.control.http"}),
     "structlog": frozenset({"gateway.log"}),
     "uvloop": frozenset({"gateway.cli.commands"}),
@@ -79,7 +79,9 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
 }
 """An outside library is known to one module. msgspec is our vocabulary for data and known everywhere."""
 
-RECORDERS = frozenset(["enactment", "intake", "journal", "ledgers", "messages", "naming"])
+RECORDERS = frozenset(
+    """continuity enactment intake journal ledgers messages naming proving timestamping witnessing""".split()
+)
 """The services that speak with storage."""
 
 LONGEST_MODULE, LONGEST_FUNCTION = 300, 50

@@ -148,6 +148,7 @@ class TestPhases:
         frame = FRAMES[kind]
         allowed = {
             Phase.AWAITING: {"hello", "bye"},
+            Phase.GREETING: set(),
             Phase.OPEN: set(KINDS) - {"hello"},
             Phase.LEAVING: set(),
             Phase.CLOSED: set(),

@@ -66,6 +66,25 @@ class Hub(Protocol):
     def readiness(self) -> Sequence[str]: ...
 
 
+class Consistency(Protocol):
+    """That the first `end` entries of a ledger begin with its first `start`."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+    @property
+    def hashes(self) -> Sequence[bytes]: ...
+
+
+class Proving(Protocol):
+    """What the control API asks of the ledgers. Every method may raise `Refusal`, and `NotDurable`."""
+
+    async def checkpoint(self, region: str) -> str: ...
+    async def proof(self, region: str, entry: int) -> str: ...
+    async def consistency(self, region: str, start: int, end: int | None) -> Consistency: ...
+
+
 class IssueToken(Protocol):
     """Signs a client token and says when it expires; raises `Refusal` where no signing key is at hand."""
 
@@ -79,6 +98,7 @@ class Desk:
     """Everything the routes need. `topics` maps Event Grid topics, in lower case, to organisations."""
 
     hub: Hub
+    proving: Proving
     take: Take
     token: str
     webhook_secret: str
@@ -142,10 +162,13 @@ def query(request: Request, parameter: str) -> str | None:
 def query_number(request: Request, parameter: str, default: int, largest: int) -> int:
     """The query parameter as a whole number from 0 to `largest`."""
     value = query(request, parameter)
-    if value is None:
-        return default
+    return default if value is None else whole_number(value, parameter, largest)
+
+
+def whole_number(value: str, what: str, largest: int) -> int:
+    """`value` as a whole number from 0 to `largest`; raises `Refusal`."""
     if not value.isascii() or not value.isdigit() or len(value) > 16 or int(value) > largest:
-        raise Refusal("bad_request", f"{parameter} is not a whole number from 0 to {largest}")
+        raise Refusal("bad_request", f"{what} is not a whole number from 0 to {largest}")
     return int(value)
 
 

@@ -7,13 +7,12 @@ decision to the hub.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Final
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from gateway.control.desk import (
@@ -23,12 +22,12 @@ from gateway.control.desk import (
     json_response,
     organization,
     query,
-    query_number,
     read_json,
     segment,
 )
+from gateway.control.ledgers import ledgers
 from gateway.core.errors import Refusal
-from gateway.core.fields import NUMBER_LIMIT, instant
+from gateway.core.fields import instant
 from gateway.core.residency import RAW_ID_LIMIT, resource_of
 from gateway.core.types import CONSENT, RANKED, Level, Role, rfc3339
 from gateway.metrics import CONTENT_TYPE
@@ -40,7 +39,6 @@ ALIASES_LIMIT: Final = 64
 TOKEN_SECONDS: Final = 86_400
 """The longest life of a client token, in seconds."""
 
-_PAGE: Final = 1_000
 _LEVELS: Final = frozenset(RANKED) | CONSENT
 
 
@@ -70,7 +68,7 @@ def routes(desk: Desk) -> list[Route]:
     """The routes that need the control token, and the three that need none."""
     protected = [
         Route(path, desk.authorized(endpoint), methods=[method])
-        for group in (_calls(desk), _retention(desk), _ledgers(desk), _tokens(desk))
+        for group in (_calls(desk), _retention(desk), ledgers(desk), _tokens(desk))
         for method, path, endpoint in group
     ]
     return protected + _health(desk)
@@ -146,30 +144,6 @@ def _retention(desk: Desk) -> list[tuple[str, str, Endpoint]]:
         ("POST", "/v1/retention/sweep", sweep),
         ("GET", "/v1/retention/certificates", certificates),
     ]
-
-
-def _ledgers(desk: Desk) -> list[tuple[str, str, Endpoint]]:
-    async def entries(request: Request) -> Response:
-        region = segment(request, "region")
-        start = query_number(request, "from", 0, NUMBER_LIMIT)
-        limit = query_number(request, "limit", NUMBER_LIMIT, NUMBER_LIMIT)
-        # The first page is fetched before the answer begins, so that a refusal still has a status.
-        first = await desk.hub.entries(region, start, min(limit, _PAGE))
-        return StreamingResponse(_lines(desk, region, start, limit, first), media_type="application/x-ndjson")
-
-    return [("GET", "/v1/ledgers/{region}/entries", entries)]
-
-
-async def _lines(desk: Desk, region: str, start: int, limit: int, page: Sequence[bytes]) -> AsyncIterator[bytes]:
-    """The entries from `start`, one a line, page by page until `limit` or the ledger's present end."""
-    sent = 0
-    while page:
-        yield b"\n".join(page) + b"\n"
-        sent += len(page)
-        wanted = min(limit - sent, _PAGE)
-        if wanted <= 0 or len(page) < _PAGE:
-            return
-        page = await desk.hub.entries(region, start + sent, wanted)
 
 
 def _tokens(desk: Desk) -> list[tuple[str, str, Endpoint]]:

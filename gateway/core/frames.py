@@ -17,6 +17,7 @@ from gateway.core.types import Capability, Level, State
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
 _Short = Annotated[str, msgspec.Meta(max_length=256)]
+_Note = Annotated[str, msgspec.Meta(max_length=4096)]
 _Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -36,13 +37,17 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 
 
 class Hello(Frame, frozen=True, kw_only=True, tag="hello"):
-    """The first frame. `token` may be left out where the upgrade carried one; `device` is opaque and stable."""
+    """The first frame. `token` may be left out where the upgrade carried one; `device` is opaque and stable.
+
+    `checkpoint` is the newest note of the region's ledger that the client has seen; it may be anything.
+    """
 
     token: str | None = None
     device: _Short | None = None
     locale: _Short | None = None
     capabilities: Annotated[tuple[_Short, ...], msgspec.Meta(max_length=32)] = ()
     client: _Short | None = None
+    checkpoint: _Note | None = None
 
 
 class Join(Frame, frozen=True, kw_only=True, tag="join"):

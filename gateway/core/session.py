@@ -22,6 +22,7 @@ class Phase(Enum):
     """Where a session is in its life; it only ever goes forward."""
 
     AWAITING = "awaiting hello"
+    GREETING = "awaiting its welcome"
     OPEN = "open"
     LEAVING = "leaving"
     CLOSED = "closed"
@@ -29,9 +30,10 @@ class Phase(Enum):
 
 TAKES: Final[Mapping[Phase, Mapping[type[wire.ClientFrame], Phase]]] = {
     Phase.AWAITING: {
-        wire.Hello: Phase.OPEN,
+        wire.Hello: Phase.GREETING,
         wire.Goodbye: Phase.LEAVING,
     },
+    Phase.GREETING: {},
     Phase.OPEN: {
         wire.Join: Phase.OPEN,
         wire.Leave: Phase.OPEN,
@@ -45,7 +47,14 @@ TAKES: Final[Mapping[Phase, Mapping[type[wire.ClientFrame], Phase]]] = {
     Phase.LEAVING: {},
     Phase.CLOSED: {},
 }
-"""The frames each phase takes and the phase each leads to."""
+"""The frames each phase takes and the phase each leads to.
+
+While GREETING, what comes in is kept; it is taken in the order it came when the phase is OPEN, which it becomes by
+itself with the welcome: at once, or as soon as what the `hello` asked to be proved is there.
+"""
+
+LIVING: Final = frozenset({Phase.AWAITING, Phase.GREETING, Phase.OPEN})
+"""The phases in which the connection has not begun to end."""
 
 
 def next_phase(phase: Phase, sent: wire.ClientFrame) -> Phase:
@@ -73,7 +82,7 @@ class Socket(Protocol):
 
 
 class Session:
-    """One connection and, from phase `OPEN` on, who it speaks for; until then those fields are empty.
+    """One connection and, from phase `GREETING` on, who it speaks for; until then those fields are empty.
 
     `joined` maps each call to the name the client joined it by and is the hub's to keep. `behind` says that too
     much is unsent, so that what is sent now is dropped; the hub's `refresh_state` follows when it has drained.
@@ -140,13 +149,13 @@ class Session:
 
     def close(self, code: int, reason: str, retry: str) -> None:
         """Say `bye` and close; what comes in from now on is ignored. Does nothing the second time."""
-        if self.phase in (Phase.AWAITING, Phase.OPEN):
+        if self.phase in LIVING:
             self.phase = Phase.LEAVING
             self._socket.finish(code, reason, frame(wire.bye(code, reason, retry)))
 
     def part(self) -> None:
         """Close as the client wished: normally (RFC 6455 §7.4.1) and without a word."""
-        if self.phase in (Phase.AWAITING, Phase.OPEN):
+        if self.phase in LIVING:
             self.phase = Phase.LEAVING
             self._socket.finish(1000, "", b"")
 

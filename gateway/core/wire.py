@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ __all__ = [
     "SUBPROTOCOL",
     "Ack",
     "ClientFrame",
+    "Consistency",
     "Goodbye",
     "Hello",
     "Join",
@@ -99,6 +100,14 @@ def _frame(kind: str, fields: Mapping[str, object]) -> bytes:
     return msgspec.json.encode({"type": kind, **fields})
 
 
+class Consistency(NamedTuple):
+    """The proof that a ledger of `end` entries continues the one it was at `start` (RFC 6962 §2.1.2)."""
+
+    start: int
+    end: int
+    hashes: Sequence[bytes]
+
+
 def welcome(
     *,
     session: str,
@@ -107,9 +116,11 @@ def welcome(
     server_time: datetime,
     ping_seconds: int,
     expires_at: datetime,
+    checkpoint: str | None = None,
+    consistency: Consistency | None = None,
 ) -> bytes:
-    """The answer to a `hello`."""
-    fields = {
+    """The answer to a `hello`; `checkpoint` is the region's newest, `consistency` leads there from the client's."""
+    fields: dict[str, object] = {
         "session": session,
         "participant": participant,
         "region": region,
@@ -117,6 +128,11 @@ def welcome(
         "ping_seconds": ping_seconds,
         "expires_at": rfc3339(expires_at),
     }
+    if checkpoint is not None:
+        fields["checkpoint"] = checkpoint
+    if consistency is not None:
+        start, end, hashes = consistency
+        fields["consistency"] = {"from": start, "to": end, "hashes": hashes}
     return _frame("welcome", fields)
 
 

@@ -223,7 +223,7 @@ class WebSocket(asyncio.Protocol):
                 self._buffer = data[start:]
                 return
             if self._message is None and is_whole_text(data, start):
-                self._deliver(session, unmask(data, begin, end))
+                self._edge.received(session, unmask(data, begin, end))
             else:
                 self._consult(session, data[start:end])
             start = end
@@ -257,20 +257,11 @@ class WebSocket(asyncio.Protocol):
             self._message += part.data
             if part.fin:
                 whole, self._message = bytes(self._message), None
-                self._deliver(session, whole)
+                self._edge.received(session, whole)
             else:
                 self._edge.heard(session)
         elif part.opcode is not Opcode.CLOSE:
             self._edge.heard(session)
-
-    def _deliver(self, session: Session, payload: bytes) -> None:
-        try:
-            self._edge.received(session, payload)
-        except Exception as error:
-            # A fault of ours in one frame: it is reported with its traceback and ends this connection only.
-            fault = {"message": "a frame could not be handled", "exception": error, "protocol": self}
-            asyncio.get_running_loop().call_exception_handler(fault)
-            self._edge.end(session, Bye(4002, "internal error"))
 
     def _write_last(self, written: Sequence[bytes], code: int | None) -> None:
         """Write and say that nothing follows; what still comes in is thrown away until the client closes too."""

@@ -12,38 +12,25 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from typing import Final, Protocol
+from functools import partial
+from typing import Final
 
 from gateway.core import wire
 from gateway.core.claims import Claims, Expired
 from gateway.core.errors import Bye, Refusal
-from gateway.core.framing import frame
 from gateway.core.residency import Residency
-from gateway.core.session import Phase, Session, Socket, next_phase
+from gateway.core.session import LIVING, Phase, Session, Socket, next_phase
 from gateway.edge.admission import Admission
+from gateway.edge.greetings import Greetings
+from gateway.edge.hub import Hub
 from gateway.edge.limits import Limits
+from gateway.edge.pulse import Pulse
 from gateway.edge.roll import Roll
-from gateway.edge.wheel import Deadlines, Expiries, Ring
+from gateway.edge.wheel import Deadlines, Expiries
 from gateway.metrics import Metrics
 
 _SLICE: Final = 200
 """Sockets written to before others get their turn."""
-
-
-class Hub(Protocol):
-    """What the edge hands frames on to. Which calls a session may speak about is the hub's to decide.
-
-    The first five may raise `Refusal`, which is answered with an error frame.
-    """
-
-    def join(self, session: Session, frame: wire.Join) -> None: ...
-    def leave(self, session: Session, frame: wire.Leave) -> None: ...
-    def acknowledge(self, session: Session, frame: wire.Ack) -> None: ...
-    def observed(self, session: Session, frame: wire.Observed) -> None: ...
-    def message(self, session: Session, frame: wire.Message) -> None: ...
-    def turned_away(self, reason: str) -> None: ...
-    def lost(self, session: Session, reason: str) -> None: ...
-    def refresh_state(self, session: Session) -> None: ...
 
 
 class Edge:
@@ -75,10 +62,11 @@ class Edge:
         self._roll = Roll()
         self._handshakes = Deadlines[Socket](limits.handshake_seconds)
         self._strangers = Deadlines[Session](limits.hello_seconds)
+        self._greetings = Greetings(limits, now)
         self._behind = Deadlines[Session](limits.behind_seconds)
         self._closing = Deadlines[Socket](limits.close_seconds)
         self._expiries = Expiries[Session]()
-        self._ring = Ring[Session](limits.ping_seconds)
+        self._pulse = Pulse(limits)
 
     def __len__(self) -> int:
         """How many sessions are open."""
@@ -109,13 +97,26 @@ class Edge:
                 self.end(session, bad)
         return session
 
-    def received(self, session: Session, payload: bytes) -> None:
-        """One whole text message came in."""
-        if session.phase not in (Phase.AWAITING, Phase.OPEN):
+    def received(self, session: Session, payload: bytes, *, kept: bool = False) -> None:
+        """One whole text message came in, now or (`kept`) before the welcome."""
+        try:
+            self._receive(session, payload, kept)
+        except Exception as error:
+            # A fault of ours in one frame: it is reported with its traceback and ends this connection only.
+            fault = {"message": "a frame could not be handled", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
+            self.end(session, Bye(4002, "internal error"))
+
+    def _receive(self, session: Session, payload: bytes, kept: bool) -> None:
+        if session.phase not in LIVING:
             return
         sent: wire.ClientFrame | None = None
         try:
-            self._spend(session)
+            if not kept:
+                self._spend(session)
+            if session.phase is Phase.GREETING:
+                self._greetings.keep(session, payload)
+                return
             sent = wire.decode(payload)
             self._take(session, sent)
         except Refusal as refusal:
@@ -172,6 +173,8 @@ class Edge:
             socket.abort()
         for stranger in self._strangers.tick():
             self.end(stranger, Bye(4408, "no hello in time"))
+        for session in self._greetings.tick():
+            self._hub.greet(session.region, None, partial(self._welcome, session))
         for session in self._behind.tick():
             self.end(session, Bye(4008, "too slow"), "slow")
         for socket in self._closing.tick():
@@ -179,7 +182,9 @@ class Edge:
         now = self._now()
         for session in self._expiries.tick(now):
             self.end(session, Expired())
-        self._check_pulse(now)
+        for session in self._pulse.silent():
+            self.end(session, Bye(4003, "no pong"))
+        self._pulse.tick(now)
         self._metrics.frames_sent(self.frames_written)
         self.frames_written = 0
         self._metrics.event_loop_lag(lag)
@@ -246,8 +251,7 @@ class Edge:
         session.send(wire.error(code=refusal.code, message=refusal.detail, temporary=refusal.temporary, id=answers))
 
     def _greet(self, session: Session, hello: wire.Hello) -> None:
-        now = self._now()
-        self._admission.greet(session, hello, now)
+        self._admission.greet(session, hello, self._now())
         replaced = self._roll.on_device(session.participant, session.device)
         if replaced is not None:
             self.end(replaced, Bye(4409, "replaced by a newer session of this device"))
@@ -257,21 +261,18 @@ class Edge:
             raise Bye(4013, "too many sessions")
         self._strangers.discard(session)
         session.id = self._new_id("s")
-        session.phase = Phase.OPEN
+        self._greetings.begin(session)
         self._roll.enter(session)
-        self._ring.add(session)
+        self._pulse.add(session)
         self._expiries.add(session, session.expires_at)
         self._metrics.sessions(len(self._roll))
-        session.send(
-            wire.welcome(
-                session=session.id,
-                participant=session.participant,
-                region=session.region,
-                server_time=now,
-                ping_seconds=self.limits.ping_seconds,
-                expires_at=session.expires_at,
-            )
-        )
+        self._hub.greet(session.region, hello.checkpoint, partial(self._welcome, session))
+        if session.phase is Phase.GREETING:
+            self._greetings.wait(session)
+
+    def _welcome(self, session: Session, checkpoint: str | None, consistency: wire.Consistency | None) -> None:
+        for payload in self._greetings.welcome(session, checkpoint, consistency):
+            self.received(session, payload, kept=True)
 
     def _renew(self, session: Session, token: str) -> None:
         before = session.expires_at
@@ -281,20 +282,10 @@ class Edge:
 
     def _forget(self, session: Session, reason: str) -> None:
         self._strangers.discard(session)
+        self._greetings.forget(session)
         self._behind.discard(session)
         if self._roll.strike(session):
-            self._ring.discard(session)
+            self._pulse.discard(session)
             self._expiries.discard(session, session.expires_at)
             self._metrics.sessions(len(self._roll))
             self._hub.lost(session, reason)
-
-    def _check_pulse(self, now: datetime) -> None:
-        for session in self._ring.ago(self.limits.pong_seconds):
-            if session.awaits_pong:
-                self.end(session, Bye(4003, "no pong"))
-        turn = self._ring.tick()
-        if not turn:
-            return
-        ping = frame(wire.ping(now))
-        for session in turn:
-            session.awaits_pong = session.send_framed(ping)

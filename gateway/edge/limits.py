@@ -14,6 +14,8 @@ class Limits:
 
     handshake_seconds: float = 5.0
     hello_seconds: float = 5.0
+    greeting_seconds: float = 2.0
+    """How long a welcome waits for the proof that the client's checkpoint is continued."""
     close_seconds: float = 2.0
     behind_seconds: float = 30.0
     ping_seconds: int = 15

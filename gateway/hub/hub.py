@@ -20,6 +20,7 @@ from gateway.core.proofs import Notice
 from gateway.core.session import Phase, Session
 from gateway.core.step import Step
 from gateway.core.types import Level, Role
+from gateway.hub.continuity import Continuity, Shown
 from gateway.hub.enactment import Enactment
 from gateway.hub.entrances import Entrances
 from gateway.hub.interpreter import Interpreter, digests, joining
@@ -45,8 +46,11 @@ PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", s
 class Hub:
     """The way in for sessions."""
 
-    def __init__(self, interpreter: Interpreter, messages: Messages, enactment: Enactment) -> None:
+    def __init__(
+        self, interpreter: Interpreter, messages: Messages, enactment: Enactment, continuity: Continuity
+    ) -> None:
         self._interpreter: Final = interpreter
+        self._continuity: Final = continuity
         self._messages: Final = messages
         self._enactment: Final = enactment
         self._registry: Final = interpreter.registry
@@ -106,6 +110,10 @@ class Hub:
         step = self._interpreter.step(live)
         attendance.lose(step, session.id, session.participant, reason)
         return step
+
+    def greet(self, region: str, seen: str | None, then: Shown) -> None:
+        """A session of `region` is to be welcomed: `then` takes what is shown to who has `seen` that checkpoint."""
+        self._continuity.show(region, seen, then)
 
     def turned_away(self, reason: str) -> None:
         """Somebody whose data may not be here said hello: recorded without saying who."""

@@ -16,6 +16,7 @@ import httpx
 from gateway.control.server import ControlServer, Desk, application
 from gateway.core.events import Event, Refused
 from gateway.core.types import Level, Role
+from gateway.hub.proving import Consistency
 from gateway.metrics import Metrics
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -50,6 +51,7 @@ class Room:
     asked: list[tuple[object, ...]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     ledger: list[bytes] = field(default_factory=list)
+    note: str = "origin\n3\nAAAA\n\n\N{EM DASH} origin AAAA\n"
 
     def _ask(self, *question: object) -> None:
         self.asked.append(question)
@@ -93,6 +95,18 @@ class Room:
         self._ask("entries", region, start, limit)
         return self.ledger[start : start + limit]
 
+    async def checkpoint(self, region: str) -> str:
+        self._ask("checkpoint", region)
+        return self.note
+
+    async def proof(self, region: str, entry: int) -> str:
+        self._ask("proof", region, entry)
+        return f"index {entry}\n\n{self.note}"
+
+    async def consistency(self, region: str, start: int, end: int | None) -> Consistency:
+        self._ask("consistency", region, start, end)
+        return Consistency(start, 12 if end is None else end, [b"\xff" * 32])
+
     def readiness(self) -> Sequence[str]:
         return self.reasons
 
@@ -106,6 +120,7 @@ def issue(
 def desk(room: Room, **changes: Any) -> Desk:
     given: dict[str, Any] = {
         "hub": room,
+        "proving": room,
         "take": room.take,
         "token": TOKEN,
         "webhook_secret": SECRET,
