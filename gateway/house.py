@@ -157,7 +157,6 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
     witnessing = Witnessing(ledgers, keys.witnesses(settings), metrics, now, broken)
     timestamping = Timestamping(ledgers, _authority(settings), metrics)
     _open(settings, ledgers, metrics)
-    proving = Proving(ledgers)
     house = House(
         settings=settings,
         residency=residency,
@@ -168,7 +167,7 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
         intake=intake,
         sweeper=sweeper,
         answers=answers,
-        proving=proving,
+        proving=Proving(ledgers),
         witnessing=witnessing,
         timestamping=timestamping,
         troubles=troubles,
