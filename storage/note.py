@@ -28,7 +28,7 @@ MOST_SIGNATURES: Final = 100
 LONGEST_NOTE: Final = 1_000_000
 """Characters; beyond either bound a note is refused unread."""
 
-_NUMBER: Final = re.compile(r"(0|[1-9][0-9]{0,18})\Z", re.ASCII)
+_NUMBER: Final = re.compile("0|[1-9][0-9]{0,18}")
 _LARGEST: Final = 2**63 - 1
 _PROOF: Final = "c2sp.org/tlog-proof@v1"
 _LONGEST_PATH: Final = 63
@@ -51,7 +51,7 @@ def encoded(data: bytes) -> str:
 
 
 def _number(text: str) -> int:
-    if not _NUMBER.match(text) or int(text) > _LARGEST:
+    if not _NUMBER.fullmatch(text) or int(text) > _LARGEST:
         raise ValueError("a number is decimal, below 2^63 and without leading zeroes")
     return int(text)
 

@@ -94,8 +94,6 @@ def load(text: str) -> Signer:
     if not line.startswith(_PRIVATE) or not key:
         raise ValueError("a private key is one line PRIVATE+KEY+<name>+<id>+<key>")
     typed = decoded(key)
-    if not typed:
-        raise ValueError("a private key is an algorithm and a seed")
     signer = Signer(name, typed[0], typed[1:])
     if signer.verifier.key_id.hex() != key_id:
         raise ValueError("a private key's id is not that of its name and key")

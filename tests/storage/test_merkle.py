@@ -276,6 +276,24 @@ def test_a_damaged_path_continues_nothing(old: int, new: int, damage: Damage) ->
     assert not is_consistent(old, new, damaged, *roots)
 
 
+def test_a_leaf_hash_is_not_cut_elsewhere() -> None:
+    """The bytes of leaf and sibling, divided at another place, give the same node and are refused all the same."""
+    found, root = inclusion_path(0, 8, BIG_TILES.node), mth(BIG[:8])
+    both = leaf_hash(BIG[0]) + found[0]
+    for cut in (0, 1, 31, 33, 63, 64):
+        assert not includes(0, 8, both[:cut], [both[cut:], *found[1:]], root)
+
+
+@pytest.mark.parametrize(
+    ("proved", "claimed"),
+    [((13, 16), (5, 8)), ((5, 8), (13, 16)), ((2, 5), (2, 20)), ((2, 5), (2, 3)), ((6, 8), (6, 32)), ((6, 8), (1, 2))],
+)
+def test_a_path_has_the_length_of_its_sizes(proved: tuple[int, int], claimed: tuple[int, int]) -> None:
+    """The right roots under sizes that call for a longer or shorter path."""
+    found = consistency_path(*proved, BIG_TILES.node)
+    assert not is_consistent(*claimed, found, *(mth(BIG[:size]) for size in proved))
+
+
 @given(SIZES, st.data())
 def test_a_proof_holds_for_its_own_numbers_only(size: int, data: st.DataObject) -> None:
     """Another index, another size or another leaf under the same root is refused, whatever the path's shape."""

@@ -103,6 +103,10 @@ def test_a_file_holds_several_verifier_keys() -> None:
         f"# keys\n{FOO}",
         "PRIVATE+KEY+PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz",
         "x+" + FOO,
+        Verifier("short", ED25519, HASH[:31]).text(),
+        Verifier("long", ED25519, HASH + b"x").text(),
+        Verifier("keyless", ED25519, b"").text(),
+        Verifier("ecdsa", 2, HASH).text(),
     ],
 )
 def test_a_malformed_verifier_key_is_refused(text: str) -> None:
@@ -126,6 +130,7 @@ def test_a_refused_verifier_file_says_which_line() -> None:
         f"text\n{LINE}\n",
         "text\n\n",
         f"text\n\n{LINE}",
+        f"text\n\n{LINE}x",
         f"text\n\n{LINE}\n\n",
         f"text\n\n{LINE}\n\n{LINE}",
         f"text\r\n\r\n{LINE}\r\n",
@@ -185,6 +190,7 @@ def test_a_note_is_read_as_it_was_written(body: str, signatures: list[Signature]
         "\n",
         f"origin\n1\n{ROOT}",
         f"origin\n1\n{ROOT}\n\n",
+        f"origin\n1\n{ROOT}\nextension",
         f"origin\n1\n\n{ROOT}\n",
         f"origin\n1\n{ROOT}\n\nextension\n",
         "origin\n1\n",

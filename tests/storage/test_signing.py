@@ -32,6 +32,7 @@ LOG = Signer(EUROPE, ED25519, bytes(range(32)))
 OTHER = Signer(EUROPE, ED25519, bytes(range(1, 33)))
 ASIA = Signer("notification-gateway/asia", ED25519, bytes(range(2, 34)))
 WITNESS = Signer("witness.example/w1", COSIGNATURE, bytes(range(3, 35)))
+NAMESAKE = Signer(EUROPE, COSIGNATURE, bytes(range(4, 36)))
 HEAD = Checkpoint(EUROPE, 7, bytes(32))
 BODY = HEAD.body()
 AT = 1_795_442_400
@@ -164,6 +165,7 @@ BAD = {
     "another key of the same name": (signed(OTHER.sign(BODY)), ForeignKey),
     "another log's key": (signed(AS_ASIA), ForeignKey),
     "a witness alone": (signed(COSIGNED), ForeignKey),
+    "a witness of the log's name alone": (signed(NAMESAKE.cosign(BODY, AT)), ForeignKey),
     "a forged signature under the key's id": (signed(misnamed(OTHER, LOG)), BadSignature),
     "a good signature, then a forged one": (signed(LOG.sign(BODY), misnamed(OTHER, LOG)), BadSignature),
     "a forged signature, then a good one": (signed(misnamed(OTHER, LOG), LOG.sign(BODY)), BadSignature),
@@ -198,7 +200,7 @@ BAD = {
 def test_what_no_known_key_signed_is_refused(text: str, refusal: type[NoteRefused]) -> None:
     """Foreign, forged, cut, lengthened, moved or malformed."""
     with pytest.raises(NoteRefused) as refused:
-        opened(text, [LOG.verifier, WITNESS.verifier])
+        opened(text, [LOG.verifier, WITNESS.verifier, NAMESAKE.verifier])
     assert type(refused.value) is refusal
 
 
