@@ -82,7 +82,7 @@ class Ledger:
 
         Raises ValueError for anything else, and for keys that sort before the stamps.
         """
-        if not b'{"ahead"' < leaf < b"{#":
+        if not b'{"ahead"~' < leaf < b"{#":
             raise ValueError("a leaf is an object whose keys sort behind `ahead`")
         after = self._after
         if after is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from storage.clock import Clock, system_clock
 from storage.entry import canonical, given
 from storage.errors import StorageError
 from storage.operations import Append, Call, KeepMessage, Operation
@@ -26,7 +27,15 @@ PATIENCE = 30.0
 class Desk:
     """A region under `root`, or in the given directories; the token of each submission is its future."""
 
-    def __init__(self, root: Path, name: str = "europe", *, data: Path | None = None, keys: Path | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        name: str = "europe",
+        *,
+        data: Path | None = None,
+        keys: Path | None = None,
+        clock: Clock = system_clock,
+    ) -> None:
         self.data = data or root / "data" / name
         self.keys = keys or root / "keys" / name
         self.failures: list[StorageError | None] = []
@@ -38,6 +47,7 @@ class Desk:
             key_directory=self.keys,
             committed=self._committed,
             failing=self._failing,
+            clock=clock,
         )
 
     def _committed(self, done: list[Completed]) -> None:
