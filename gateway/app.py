@@ -213,6 +213,7 @@ def _desk(house: House) -> Desk:
     return Desk(
         hub=house.answers,
         proving=house.proving,
+        keep_cosignatures=house.witnessing.keep,
         take=house.intake.take,
         token=keys.control_token(settings),
         webhook_secret=keys.webhook_secret(settings),

@@ -85,6 +85,12 @@ class Proving(Protocol):
     async def consistency(self, region: str, start: int, end: int | None) -> Consistency: ...
 
 
+class KeepCosignatures(Protocol):
+    """Keeps the cosignatures under a region's checkpoint that count; whose they are. Raises `Refusal`, `NotDurable`."""
+
+    def __call__(self, region: str, text: str, /) -> Awaitable[Sequence[str]]: ...
+
+
 class IssueToken(Protocol):
     """Signs a client token and says when it expires; raises `Refusal` where no signing key is at hand."""
 
@@ -99,6 +105,7 @@ class Desk:
 
     hub: Hub
     proving: Proving
+    keep_cosignatures: KeepCosignatures
     take: Take
     token: str
     webhook_secret: str

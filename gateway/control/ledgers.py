@@ -13,7 +13,17 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from gateway.control.desk import Desk, Endpoint, json_response, query, query_number, segment, whole_number
+from gateway.control.desk import (
+    BODY_LIMIT,
+    Desk,
+    Endpoint,
+    json_response,
+    query,
+    query_number,
+    read_body,
+    segment,
+    whole_number,
+)
 from gateway.core.errors import Refusal
 from gateway.core.fields import NUMBER_LIMIT
 
@@ -48,11 +58,20 @@ def ledgers(desk: Desk) -> list[tuple[str, str, Endpoint]]:
         hashes = [base64.b64encode(each).decode() for each in found.hashes]
         return json_response({"from": found.start, "to": found.end, "hashes": hashes})
 
+    async def cosign(request: Request) -> Response:
+        region = segment(request, "region")
+        try:
+            note = (await read_body(request, BODY_LIMIT)).decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refusal("bad_request", "the body is not UTF-8") from None
+        return json_response({"kept": await desk.keep_cosignatures(region, note)})
+
     return [
         ("GET", "/v1/ledgers/{region}/entries", entries),
         ("GET", "/v1/ledgers/{region}/checkpoint", checkpoint),
         ("GET", "/v1/ledgers/{region}/proof/{entry}", proof),
         ("GET", "/v1/ledgers/{region}/consistency", consistency),
+        ("POST", "/v1/ledgers/{region}/cosignatures", cosign),
     ]
 
 

@@ -107,6 +107,10 @@ class Room:
         self._ask("consistency", region, start, end)
         return Consistency(start, 12 if end is None else end, [b"\xff" * 32])
 
+    async def keep_cosignatures(self, region: str, text: str, /) -> Sequence[str]:
+        self._ask("cosign", region, text)
+        return ["witness.example/w1"]
+
     def readiness(self) -> Sequence[str]:
         return self.reasons
 
@@ -121,6 +125,7 @@ def desk(room: Room, **changes: Any) -> Desk:
     given: dict[str, Any] = {
         "hub": room,
         "proving": room,
+        "keep_cosignatures": room.keep_cosignatures,
         "take": room.take,
         "token": TOKEN,
         "webhook_secret": SECRET,

@@ -108,3 +108,42 @@ async def test_ledgers_are_read_only(http: httpx.AsyncClient, room: Room, path: 
         answer = await http.request(method, f"/v1/ledgers/europe/{path}", headers=BEARER, content=b"{}")
         assert answer.status_code == 405
     assert room.asked == []
+
+
+async def test_a_cosignature_is_handed_on_as_it_came(http: httpx.AsyncClient, room: Room) -> None:
+    """Whose lines are kept is the answer."""
+    headers = {**BEARER, "content-type": "text/plain"}
+    answer = await http.post("/v1/ledgers/europe/cosignatures", headers=headers, content=room.note.encode())
+    assert (answer.status_code, answer.json()) == (200, {"kept": ["witness.example/w1"]})
+    assert room.asked == [("cosign", "europe", room.note)]
+
+
+async def test_a_cosignature_is_not_anybodys_to_give(http: httpx.AsyncClient, room: Room) -> None:
+    """It needs the control token, and changes nothing by GET."""
+    path = "/v1/ledgers/europe/cosignatures"
+    assert is_problem(await http.post(path, content=room.note.encode()), 401, "unauthorized")
+    assert is_problem(await http.get(path, headers=BEARER), 405)
+    assert room.asked == []
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"\xff", 400), (b"\xe2\x80", 400), (b"a" * 262_145, 413)])
+async def test_a_cosignature_that_is_no_text_of_a_size_is_refused(
+    http: httpx.AsyncClient, room: Room, body: bytes, status: int
+) -> None:
+    """Before anybody looks into it."""
+    answer = await http.post("/v1/ledgers/europe/cosignatures", headers=BEARER, content=body)
+    assert is_problem(answer, status)
+    assert room.asked == []
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(Refusal("other_history", "not ours", status=409), 409), (NotDurable("no"), 503), (Refusal("bad", "no"), 400)],
+)
+async def test_what_the_ledger_says_of_a_cosignature_is_passed_on(
+    http: httpx.AsyncClient, room: Room, error: Exception, status: int
+) -> None:
+    """Another history is 409, a disk that fails 503."""
+    room.error = error
+    answer = await http.post("/v1/ledgers/europe/cosignatures", headers=BEARER, content=room.note.encode())
+    assert is_problem(answer, status)
