@@ -117,6 +117,8 @@ def test_what_is_left_out_has_its_documented_default(read: Load, tmp_path: Path)
     assert settings.calls.disconnect == timedelta(minutes=2)
     assert settings.retention.default == timedelta(days=30)
     assert settings.mqtt is None
+    assert settings.ledger.timestamps_url is None
+    assert settings.ledger.witnesses_file is None
 
 
 def test_a_variable_overrides_its_key(read: Load) -> None:
@@ -233,6 +235,13 @@ def test_a_broken_line_is_named_by_its_number(read: Load) -> None:
         ("[retention]\ndefault_days = 0", "[retention] default_days: expected `int` >= 1"),
         ("[retention]\ndefault_days = 1.5", "[retention] default_days: expected `int`"),
         ("[retention]\nsweep_seconds = -1", "[retention] sweep_seconds: expected `float` > 0"),
+        ('[ledger]\ntimestamps_url = ""', "[ledger] timestamps_url: is no authority's address; write it like"),
+        ('[ledger]\ntimestamps_url = "tsa.example"', "[ledger] timestamps_url: is no authority's address"),
+        ('[ledger]\ntimestamps_url = "ftp://tsa.example"', "[ledger] timestamps_url: is no authority's address"),
+        ('[ledger]\ntimestamps_url = "https://me:secret@tsa.example"', "[ledger] timestamps_url: is no authority's"),
+        ('[ledger]\ntimestamps_url = "https://[::1"', "[ledger] timestamps_url: is no authority's address"),
+        ("[ledger]\ntimestamp_seconds = 0", "[ledger] timestamp_seconds: "),
+        ("[ledger]\nwitnesses_file = 1", "[ledger] witnesses_file: must be a text"),
         ('[mqtt]\nurl = "mqtt://h"', "[mqtt] topics: missing; add it"),
         ('[mqtt]\nurl = "mqtt://h"\ntopics = []', "[mqtt] topics: expected `array` of length >= 1"),
         ('[mqtt]\nurl = "http://h"\ntopics = ["a"]', "[mqtt] url: is no broker"),

@@ -21,6 +21,8 @@ from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import ConfigError, load
 from gateway.core.tokens import SigningKey, mint, verify
 from gateway.settings import Settings
+from storage import signing
+from storage.note import COSIGNATURE, ED25519
 
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
 
@@ -251,6 +253,48 @@ def test_a_broken_note_counts_as_no_gateway(settings: Settings, content: bytes) 
     """Half a note leads nobody astray."""
     (settings.storage.directory / ready.FILE).write_bytes(content)
     assert ready.read(settings.storage.directory) is None
+
+
+def with_witnesses(settings: Settings, text: str) -> Settings:
+    """The same gateway with a file of witnesses."""
+    path = settings.source.parent / "witnesses.vkey"
+    path.write_text(text)
+    return load(settings.source, {"GATEWAY_LEDGER__WITNESSES_FILE": "witnesses.vkey"})
+
+
+def vkey(name: str, algorithm: int = COSIGNATURE) -> str:
+    return signing.load(signing.new_key(name, algorithm)).verifier.text()
+
+
+def test_witnesses_are_named_by_their_keys(settings: Settings) -> None:
+    """One a line, as `gateway ledger witness-key` writes them; without a file there is none."""
+    assert keys.witnesses(settings) == []
+    lines = [vkey("witness.example/w1"), "", vkey("witness.example/w2")]
+    found = keys.witnesses(with_witnesses(settings, "\n".join(lines)))
+    assert [each.text() for each in found] == [lines[0], lines[2]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "what"),
+    [
+        ([], "there is no verifier key"),
+        (["hello"], "line 1: "),
+        ([vkey("w1"), vkey("w2").replace("+", "-")], "line 2: "),
+        ([vkey("w1"), vkey("log", ED25519)], "holds a key that is no witness's"),
+        ([vkey("w1"), vkey("w1")], "two witnesses have one name"),
+    ],
+)
+def test_a_file_without_witnesses_is_refused(settings: Settings, lines: list[str], what: str) -> None:
+    """A slip in the file keeps the gateway from starting: nobody's line would be kept, and nobody would know."""
+    with pytest.raises(ConfigError, match=rf"witnesses\.vkey: \[ledger\] witnesses_file: {what}"):
+        keys.witnesses(with_witnesses(settings, "\n".join(lines)))
+
+
+def test_a_missing_file_of_witnesses_is_refused(settings: Settings) -> None:
+    """It is named with its key."""
+    missing = load(settings.source, {"GATEWAY_LEDGER__WITNESSES_FILE": "gone.vkey"})
+    with pytest.raises(ConfigError, match=r"gone\.vkey: \[ledger\] witnesses_file: no such file"):
+        keys.witnesses(missing)
 
 
 def test_the_brokers_session_keeps_its_name_over_restarts_and_is_shared_with_nobody(tmp_path: Path) -> None:
