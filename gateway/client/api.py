@@ -37,6 +37,7 @@ from gateway.client.sessions import Sessions
 from gateway.client.settings import Settings, Token
 from gateway.client.state import ClientState
 from gateway.client.waiting import Waiting
+from gateway.client.witness import Witness
 from gateway.core.types import Capability, Level, State, rfc3339
 
 _system = random.SystemRandom()
@@ -53,6 +54,8 @@ def connect(
     receive: bool = True,
     silence: timedelta | None = None,
     tls: ssl.SSLContext | None = None,
+    checkpoint: str | None = None,
+    verifier: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     chance: Callable[[], float] = _system.random,
 ) -> Client:
@@ -64,10 +67,12 @@ def connect(
     `device` names this installation and is best kept over restarts; by default each client makes one up.
     `locale` is a BCP 47 tag. `name` and `capabilities` go into the `hello`. `receive` confirms `received` of each
     notice by itself. `silence` is how long nothing may come before the connection counts as dead; by default twice
-    the gateway's ping interval and at most two seconds more. `now` is the wall clock (aware UTC), `chance` gives
-    the randomness of delays, in [0, 1).
+    the gateway's ping interval and at most two seconds more. `checkpoint` is the newest that an earlier client of this
+    installation was shown (its `checkpoint`); `verifier` is what the gateway's `verifier.vkey` holds: with it every
+    checkpoint must be signed, without it only continue what was seen. `now` is the wall clock (aware UTC), `chance`
+    gives the randomness of delays, in [0, 1).
 
-    Raises ValueError for a URL that is none.
+    Raises ValueError for a URL, a checkpoint or keys that are none, and for a checkpoint that the keys did not sign.
     """
     hello: dict[str, object] = {
         "type": "hello",
@@ -78,7 +83,7 @@ def connect(
     }
     limit = None if silence is None else silence.total_seconds()
     settings = Settings(url=url, token=token, hello=hello, silence=limit, tls=tls, now=now, chance=chance)
-    return Client(settings, ClientState(receive=receive))
+    return Client(settings, ClientState(receive=receive), Witness(checkpoint, verifier))
 
 
 class _Notices(AsyncIterator[Notice]):
@@ -93,10 +98,10 @@ class _Notices(AsyncIterator[Notice]):
 class Client:
     """One participant's client, made by `connect`. Its methods may be called while no connection stands."""
 
-    def __init__(self, settings: Settings, state: ClientState) -> None:
-        self._settings, self._state = settings, state
+    def __init__(self, settings: Settings, state: ClientState, witness: Witness) -> None:
+        self._settings, self._state, self._witness = settings, state, witness
         self._waiting = Waiting()
-        self._sessions = Sessions(settings, state, self._waiting)
+        self._sessions = Sessions(settings, state, self._waiting, witness)
         self._tasks = asyncio.TaskGroup()
         self._task: asyncio.Task[None] | None = None
         self._messages = 0
@@ -138,6 +143,11 @@ class Client:
         """The latest welcome: session, participant, region, and when the session expires."""
         assert self._sessions.welcome is not None, "the client is entered with `async with` first"
         return self._sessions.welcome
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest checkpoint of the ledger that was shown, for the next client to begin with; None without one."""
+        return self._witness.newest
 
     @property
     def unconfirmed(self) -> int:

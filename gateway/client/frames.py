@@ -39,6 +39,19 @@ class ClientClosed(ClientError):
         self.retry = retry
 
 
+class Forked(ClientClosed):
+    """The gateway shows a ledger that does not continue the one this client has seen, or shows none any more.
+
+    The client has ended. `known` and `shown` are the notes (C2SP signed-note) of what was seen and of what was shown
+    instead, None where there is none: keep both, they are the evidence.
+    """
+
+    def __init__(self, reason: str, known: str | None, shown: str | None) -> None:
+        super().__init__(1008, reason)
+        self.known = known
+        self.shown = shown
+
+
 class Refused(ClientError):
     """The gateway refused one request for good and recorded nothing; the connection stays.
 
@@ -125,8 +138,19 @@ class NoticeFrame(msgspec.Struct, frozen=True):
     deadline_at: datetime | None = None
 
 
+class Consistency(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """The proof that the ledger of `end` entries continues what it was at `start`."""
+
+    start: int
+    end: int
+    hashes: tuple[bytes, ...]
+
+
 class Welcome(msgspec.Struct, frozen=True):
-    """The session is open, until `expires_at` unless the token is refreshed."""
+    """The session is open, until `expires_at` unless the token is refreshed.
+
+    `checkpoint` is the newest of the region's ledger, `consistency` leads there from what the `hello` said was seen.
+    """
 
     session: str
     participant: str
@@ -134,6 +158,8 @@ class Welcome(msgspec.Struct, frozen=True):
     server_time: datetime
     ping_seconds: float
     expires_at: datetime
+    checkpoint: str | None = None
+    consistency: Consistency | None = None
 
 
 class StateFrame(msgspec.Struct, frozen=True):

@@ -8,7 +8,6 @@ heal by itself ends the client, after it everything is tried again with full jit
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from gateway.client.frames import (
     BadFrame,
     ByeFrame,
     ClientClosed,
+    Forked,
     Goaway,
     NoticeFrame,
     ServerFrame,
@@ -37,24 +37,32 @@ from gateway.client.frames import (
 from gateway.client.outbox import Backoff
 from gateway.client.settings import Settings
 from gateway.client.state import ClientState
+from gateway.client.tokens import fetch
 from gateway.client.waiting import Waiting
+from gateway.client.witness import Witness
 from gateway.core.types import rfc3339
 
 OPEN_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0
 STABLE_SECONDS: Final = 5.0
 LONGEST_GOAWAY_SECONDS: Final = 300.0
+UNPROVEN_SECONDS: Final = 10.0
+"""How long a session goes on whose gateway owes a proof: people are told, and it is soon asked again."""
 _log = logging.getLogger("gateway.client")
 
 
 @dataclass(frozen=True, slots=True)
 class _Ending:
-    """Why a connection ended, and what to do: `retry` as in a bye; `wait` seconds where the gateway said so."""
+    """Why a connection ended, and what to do: `retry` as in a bye; `wait` seconds where the gateway said so.
+
+    `error` is the client's own, where it could not go on.
+    """
 
     code: int
     reason: str
     retry: str = "reconnect"
     wait: float | None = None
+    error: ClientClosed | None = None
 
 
 @dataclass(slots=True)
@@ -88,13 +96,13 @@ class _Session:
 class Sessions:
     """Keeps one session after another; owned by the loop that runs the client."""
 
-    def __init__(self, settings: Settings, state: ClientState, waiting: Waiting) -> None:
+    def __init__(self, settings: Settings, state: ClientState, waiting: Waiting, witness: Witness) -> None:
         """Raises ValueError if the URL is none."""
         try:
             parse_uri(settings.url)
         except InvalidURI:
             raise ValueError("the URL is not of the form ws://host/path or wss://host/path") from None
-        self._settings, self._state, self._waiting = settings, state, waiting
+        self._settings, self._state, self._waiting, self._witness = settings, state, waiting, witness
         self._session: _Session | None = None
         self._work = asyncio.Event()
         self._leaving = False
@@ -118,7 +126,7 @@ class Sessions:
                 began_at = loop.time()
                 ending = await self._live()
                 if self._final(ending):
-                    raise ClientClosed(ending.code, ending.reason, ending.retry)
+                    raise ending.error or ClientClosed(ending.code, ending.reason, ending.retry)
                 if loop.time() - began_at >= STABLE_SECONDS:
                     backoff.reset()
                 delay = backoff.delay(self._settings.chance()) if ending.wait is None else ending.wait
@@ -149,7 +157,7 @@ class Sessions:
         """One connection from opening to end."""
         first = self.welcome is None
         try:
-            token = await self._fetch_token()
+            token = await fetch(self._settings.token)
             socket = await self._open()
         except TokenFailed:
             if first:
@@ -185,20 +193,6 @@ class Sessions:
             max_size=2**20,
         )
 
-    async def _fetch_token(self) -> str:
-        """Raises TokenFailed, whatever the app's callable raised."""
-        token = self._settings.token
-        if not callable(token):
-            return token
-        try:
-            given = token()
-            fresh = await given if inspect.isawaitable(given) else given
-        except Exception as error:
-            raise TokenFailed("the token callable failed") from error
-        if not isinstance(fresh, str) or not fresh:
-            raise TokenFailed("the token callable gave no text")
-        return fresh
-
     async def _talk(self, session: _Session) -> _Ending:
         async with asyncio.TaskGroup() as tasks:
             writer = tasks.create_task(self._write(session), name="gateway client writer")
@@ -225,12 +219,14 @@ class Sessions:
                 return session.ending(code, reason, loop.time())
             session.heard_at = loop.time()
             try:
-                frame = read(data)
+                if (frame := read(data)) is not None:
+                    self._take(session, frame)
             except BadFrame as bad:
                 await session.socket.close(1002)
                 return _Ending(1002, str(bad))
-            if frame is not None:
-                self._take(session, frame)
+            except Forked as forked:
+                await session.socket.close(forked.code)
+                return _Ending(forked.code, forked.reason, "never", error=forked)
 
     def _take(self, session: _Session, frame: ServerFrame) -> None:
         match frame:
@@ -255,6 +251,9 @@ class Sessions:
                 self._work.set()
 
     def _take_welcome(self, session: _Session, frame: Welcome) -> None:
+        if not self._witness.judge(frame.checkpoint, frame.consistency):
+            _log.warning("the gateway owes a proof about its ledger; it is asked again in %.0f s", UNPROVEN_SECONDS)
+            session.resume_at = session.heard_at + UNPROVEN_SECONDS
         self.welcome = frame
         session.lifetime = (frame.expires_at - frame.server_time).total_seconds()
         silence = self._settings.silence
@@ -266,8 +265,9 @@ class Sessions:
 
     async def _write(self, session: _Session) -> None:
         loop, outbox = asyncio.get_running_loop(), self._state.outbox
+        hello = {**self._settings.hello, "token": session.token, "checkpoint": self._witness.said}
         with suppress(ConnectionClosed):  # the reader learns of it, and why
-            await session.socket.send(write({**self._settings.hello, "token": session.token}), text=True)
+            await session.socket.send(write(hello), text=True)
             await session.opened.wait()
             while True:
                 self._work.clear()
@@ -287,7 +287,7 @@ class Sessions:
         while True:
             await asyncio.sleep(max(min(1.0, session.lifetime / 10), 0.75 * (expires_at - loop.time())))
             try:
-                token = await self._fetch_token()
+                token = await fetch(self._settings.token)
             except TokenFailed:
                 _log.warning("the token callable failed; the present token is kept until it expires")
                 continue

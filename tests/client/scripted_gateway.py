@@ -38,8 +38,8 @@ class Peer:
         """Send a frame."""
         await self.socket.send(json.dumps({"type": kind, **fields}))
 
-    async def welcome(self, *, ping_seconds: float = 15, expires_at: str = FAR) -> dict[str, Any]:
-        """Hear `hello` and welcome it."""
+    async def welcome(self, *, ping_seconds: float = 15, expires_at: str = FAR, **extra: Any) -> dict[str, Any]:
+        """Hear `hello` and welcome it, with `extra` fields."""
         hello = await self.hear("hello")
         await self.say(
             "welcome",
@@ -49,6 +49,7 @@ class Peer:
             server_time=NOW,
             ping_seconds=ping_seconds,
             expires_at=expires_at,
+            **extra,
         )
         return hello
 
