@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 else:
     from pysqlite3 import dbapi2 as sqlite3
 
-__all__ = ["OLDEST", "STORAGE_FAILURES", "connect_reader", "connect_writer", "is_storage_failure", "sqlite3"]
+__all__ = [
+    "OLDEST",
+    "STORAGE_FAILURES",
+    "connect_reader",
+    "connect_resting",
+    "connect_writer",
+    "is_storage_failure",
+    "sqlite3",
+]
 
 OLDEST: Final = (3, 51, 3)
 """Earlier SQLite can corrupt a file when two connections reset its write-ahead log at once."""
@@ -82,3 +90,16 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     return _connect(
         f"{path.absolute().as_uri()}?mode=ro", (*_SAFE, "PRAGMA query_only = ON", "PRAGMA wal_autocheckpoint = 0")
     )
+
+
+def connect_resting(path: Path) -> sqlite3.Connection:
+    """A connection that reads a file which nobody has open, its log included, and leaves no trace.
+
+    It takes no locks and needs no right to write: whoever uses it makes sure that nobody writes. Raises sqlite3.Error.
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    log = path.with_name(path.name + "-wal")
+    if log.exists() and log.stat().st_size:
+        # Exclusive, the log's index is kept in memory instead of a file; without locks that needs no right to write.
+        return _connect(f"{uri}&vfs=unix-none", ("PRAGMA locking_mode = EXCLUSIVE", *_SAFE, "PRAGMA query_only = ON"))
+    return _connect(f"{uri}&immutable=1", (*_SAFE, "PRAGMA query_only = ON"))

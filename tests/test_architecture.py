@@ -42,7 +42,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage.audit": {
         PURE: "archive verdict",
-        FACADE: "witness",
+        TABLES: "brought file scan",
+        FACADE: "ledger witness",
+        ROOT: "__main__",
     },
 }
 """Every module stands in one room; an import goes from a later room to an earlier one, or stays inside."""
