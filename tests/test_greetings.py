@@ -196,6 +196,7 @@ class TestMeanwhile:
                 await settle(socket)
             while len(world.edge):
                 await asyncio.sleep(0)
+            assert (len(world.edge._greetings._kept), len(world.edge._greetings._due)) == (0, 0)
             world.hub.waiting[0][2]("newest", PROOF)
             await world.pass_time(5)
             assert [name for name, *_ in world.hub.heard] == ["lost"]

@@ -12,7 +12,8 @@ from gateway.client import ClientClosed, Forked, connect, sessions
 from gateway.client.frames import Consistency
 from gateway.client.witness import NOTE_LIMIT, ORIGIN_LIMIT, UNPROVEN_LIMIT, Witness
 from gateway.core.types import Capability, State
-from storage.note import ED25519, Note, parse_note
+from storage.merkle import node_hash
+from storage.note import ED25519, Checkpoint, Note, parse_checkpoint, parse_note
 from storage.signing import load, new_key
 from tests.client.apps import Back, client_of, drop, take
 from tests.client.histories import ORIGIN, SIGNER, VERIFIER, WITNESS, History, proof_fields
@@ -79,6 +80,8 @@ def flipped(hashes: list[bytes], place: int) -> list[bytes]:
 
 
 HASHES = TRUE.hashes(9, 15)
+# A tree of sixteen that holds the root of nine where that of eight belongs, with the proof for eight.
+GRAFTED = Checkpoint(ORIGIN, 16, node_hash(parse_checkpoint(parse_note(KNOWN).body).root, b"x" * 32)).body()
 FORKS: dict[str, tuple[str | None, Consistency | None]] = {
     "no checkpoint any more": (None, None),
     "no checkpoint but a proof": (None, TRUE.proof(9, 15)),
@@ -102,6 +105,10 @@ FORKS: dict[str, tuple[str | None, Consistency | None]] = {
     "a proof from nothing": (TRUE.note(15), Consistency(0, 15, ())),
     "a proof to another size": (TRUE.note(15), Consistency(9, 14, tuple(TRUE.hashes(9, 14)))),
     "sizes that do not fit the proof": (TRUE.note(15), Consistency(9, 15, tuple(TRUE.hashes(9, 14)))),
+    "the old root in another place": (
+        Note(GRAFTED, (SIGNER.sign(GRAFTED),)).text(),
+        Consistency(8, 16, (b"x" * 32,)),
+    ),
     "numbers below nothing": (TRUE.note(15), Consistency(-9, -15, tuple(HASHES))),
     "an empty text": ("", None),
     "no note": ("checkpoint", None),
