@@ -32,6 +32,9 @@ REPLY_TYPE: Final = "application/timestamp-reply"
 LARGEST_TOKEN: Final = 65_536
 """Bytes in a token at most: an authority sends its certificates along, and nothing else of size."""
 
+Root = x509.Certificate
+"""A certificate that is trusted."""
+
 _SHA256: Final = "2.16.840.1.101.3.4.2.1"
 _BAD_CERTIFICATES: Final = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
 """What the certificates that a token brings along can do to whoever reads them, beyond a ValueError."""
@@ -82,7 +85,7 @@ def stamped_at(token: bytes, data: bytes, asked: Question | None = None) -> date
     return info.gen_time
 
 
-def trusted(pem: bytes) -> list[x509.Certificate]:
+def trusted(pem: bytes) -> list[Root]:
     """The certificates in `pem`, to be trusted. Raises ValueError if there is none or one is no certificate."""
     try:
         return x509.load_pem_x509_certificates(pem)
@@ -90,7 +93,7 @@ def trusted(pem: bytes) -> list[x509.Certificate]:
         raise ValueError("no certificates in PEM form") from None
 
 
-def judge(token: bytes, data: bytes, roots: Sequence[x509.Certificate]) -> datetime:
+def judge(token: bytes, data: bytes, roots: Sequence[Root]) -> datetime:
     """When an authority that `roots` vouch for saw `data`: the token stamps it, and signature and certificates hold.
 
     Raises TokenRefused: NoToken, OtherData, or NotTrusted. Raises ValueError for no roots.

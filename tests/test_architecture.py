@@ -28,7 +28,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.control": {ADAPTER: "desk events http ledgers routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
-    "gateway.cli": {ROOT: "asking commands init views"},
+    "gateway.cli": {ROOT: "asking commands init ledger views"},
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
@@ -43,7 +43,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "storage.audit": {
         PURE: "archive verdict",
         TABLES: "brought file scan",
-        FACADE: "ledger witness",
+        FACADE: "ledger stamp witness",
         ROOT: "__main__",
     },
 }
@@ -60,7 +60,7 @@ PURE_STANDARD = (
 
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "aiomqtt": frozenset({"gateway.mqtt"}),
-    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands")}),
+    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands", "ledger")}),
     # Secret boxes, signatures and authorities' certificates share a library, not a purpose.
     "cryptography": frozenset({"storage.signing", "storage.timestamping", "storage.vault"}),
     "httpx": frozenset({"gateway.outbound"}),

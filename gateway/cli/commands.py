@@ -19,6 +19,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.asking import LEVELS, config_option, json_option, organization_option, running
+from gateway.cli.ledger import ledger
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
 from gateway.settings import Settings
@@ -194,6 +195,9 @@ def scan(data: Path, needle_file: Path) -> int:
         click.echo(f"{printable(hit.path)}: needle {hit.needle + 1} as {hit.form}")
     click.echo(f"{len(hits)} found" if hits else f"none of {len(needles)} needles found")
     return 1 if hits else 0
+
+
+cli.add_command(ledger)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:

@@ -1,15 +1,18 @@
-"""`python -m storage.audit`: the verifiers, without a gateway, its configuration or a network."""
+"""`python -m storage.audit`: verifiers and a witness, without a gateway, its configuration or a network."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from storage.audit import ledger
 from storage.audit.brought import read_verifiers, read_witnesses
+from storage.audit.stamp import with_stamp
 from storage.audit.verdict import Refused, Verdict
+from storage.audit.witness import cosign_files, make_key
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -17,29 +20,85 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     keyed.add_argument("--key", type=Path, action="append", required=True, metavar="VKEY_FILE", help="may be repeated")
     parser = argparse.ArgumentParser(prog="python -m storage.audit", allow_abbrev=False)
     subjects = parser.add_subparsers(required=True)
-    verify = subjects.add_parser("ledger", help="a region's ledger").add_subparsers(required=True)
-    whole = verify.add_parser("verify", parents=[keyed], help="check every entry, hash and signature")
-    whole.add_argument("source", type=Path, metavar="DIR_OR_DB", help="the region's directory or its file")
-    whole.add_argument("--checkpoint", type=Path, action="append", default=[], help="seen elsewhere; may be repeated")
-    whole.add_argument("--witness", type=Path, action="append", default=[], metavar="VKEY_FILE", help="who cosigned it")
-    whole.set_defaults(judge=_judge_ledger)
+    ledgers = subjects.add_parser("ledger", help="a region's ledger").add_subparsers(required=True)
+    verify = ledgers.add_parser("verify", parents=[keyed], help="check every entry, hash and signature")
+    verify.add_argument("source", type=Path, metavar="DIR_OR_DB", help="the region's directory or its file")
+    verify.add_argument("--checkpoint", type=Path, action="append", default=[], help="seen elsewhere; may be repeated")
+    verify.add_argument(
+        "--witness", type=Path, action="append", default=[], metavar="VKEY_FILE", help="who cosigned it"
+    )
+    verify.add_argument("--tsa", type=Path, metavar="CA_PEM", help="whom to trust for the newest time stamp")
+    verify.set_defaults(act=_judge_ledger)
+    cosign = ledgers.add_parser("cosign", parents=[keyed], help="vouch for the newest checkpoint")
+    cosign.add_argument("source", type=Path, help="a region's directory or file, or a checkpoint")
+    cosign.add_argument("--witness-key", type=Path, required=True, metavar="FILE", help="our private key")
+    cosign.add_argument("--state", type=Path, required=True, metavar="FILE", help="what was seen last; made at first")
+    cosign.add_argument(
+        "--consistency", type=Path, metavar="FILE", help="with a checkpoint: the answer of /consistency"
+    )
+    cosign.add_argument("--out", type=Path, metavar="FILE", help="where the cosigned checkpoint goes")
+    cosign.set_defaults(act=_cosign)
+    key = ledgers.add_parser("witness-key", help="make the key of a witness")
+    key.add_argument("name", help="like witness.example/w1")
+    key.add_argument("--out", type=Path, required=True, metavar="FILE", help="the private key; public: FILE.vkey")
+    key.set_defaults(act=_make_key)
     return parser.parse_args(words)
 
 
-def _judge_ledger(given: argparse.Namespace) -> Verdict:
-    verifiers, witnesses = read_verifiers(given.key), read_witnesses(given.witness)
-    return ledger.verify(given.source, verifiers, checkpoints=given.checkpoint, witnesses=witnesses)
+def _judge_ledger(given: argparse.Namespace) -> int:
+    try:
+        verifiers, witnesses = read_verifiers(given.key), read_witnesses(given.witness)
+        judged = ledger.verify(given.source, verifiers, checkpoints=given.checkpoint, witnesses=witnesses)
+        if given.tsa is not None:
+            judged = with_stamp(judged, given.source, given.tsa)
+    except Refused as refused:
+        judged = refused.verdict
+    return _say(judged)
+
+
+def _say(judged: Verdict) -> int:
+    print(judged.line)
+    return judged.exit
+
+
+def _cosign(given: argparse.Namespace) -> int:
+    now = int(time.time())
+    try:
+        cosigned = cosign_files(
+            given.source,
+            given.key,
+            given.witness_key,
+            given.state,
+            seconds=now,
+            consistency=given.consistency,
+            out=given.out,
+        )
+    except Refused as refused:
+        # Standard output is for the cosigned note alone.
+        print(refused.verdict.line, file=sys.stderr)
+        return refused.verdict.exit
+    if cosigned.first:
+        print("seen for the first time: there was nothing to compare", file=sys.stderr)
+    if given.out is None:
+        sys.stdout.write(cosigned.note)
+    return 0
+
+
+def _make_key(given: argparse.Namespace) -> int:
+    try:
+        public = make_key(given.name, given.out)
+    except (OSError, ValueError) as error:
+        print(f"{given.out}: no key made: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {given.out}\nwrote {public}")
+    return 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Verify as `words` say; one line on standard output, and the exit code."""
+    """Do as `words` say; one line on standard output, or the cosigned note, and the exit code."""
     given = _arguments(words)
-    try:
-        judged: Verdict = given.judge(given)
-    except Refused as refused:
-        judged = refused.verdict
-    print(judged.line)
-    return judged.exit
+    done: int = given.act(given)
+    return done
 
 
 if __name__ == "__main__":

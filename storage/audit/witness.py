@@ -18,8 +18,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from storage.audit.brought import read_text, read_verifiers
+from storage.audit.file import reading
 from storage.audit.verdict import ROLLED_BACK, TAMPERED, UNVERIFIABLE, Refused
-from storage.engine import connect_reader, sqlite3
 from storage.merkle import Tiles, consistency_path, root_at
 from storage.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, decoded, encoded
 from storage.premises import write_file
@@ -122,6 +123,28 @@ def cosign(
     return Cosigned(Note(note.body, (*others, mine)).text(), before is None)
 
 
+def cosign_files(
+    source: Path,
+    keys: Sequence[Path],
+    witness_key: Path,
+    state: Path,
+    *,
+    seconds: int,
+    consistency: Path | None = None,
+    out: Path | None = None,
+) -> Cosigned:
+    """As `cosign`, with keys in files, and the note whole in the file `out` where one is named. Raises Refused."""
+    cosigned = cosign(
+        source, read_verifiers(keys), read_key(witness_key), state, seconds=seconds, consistency=consistency
+    )
+    if out is not None:
+        try:
+            write_file(out, cosigned.note.encode())
+        except OSError as error:
+            raise Refused(UNVERIFIABLE, f"{out}: {error.strerror}") from None
+    return cosigned
+
+
 def _judged(text: str, verifiers: Sequence[Verifier]) -> tuple[Checkpoint, Note, Verifier]:
     """The checkpoint, and which of the keys signed it."""
     try:
@@ -154,24 +177,23 @@ def _check(checkpoint: Checkpoint, verifier: Verifier, before: Seen | None, prov
 @contextlib.contextmanager
 def _offered(source: Path, consistency: Path | None) -> Iterator[tuple[str, Prove]]:
     """The note, and a way to ask for proofs."""
-    path = source / "region.db" if source.is_dir() else source
     try:
-        with path.open("rb") as file:
-            database = file.read(len(_SQLITE)) == _SQLITE
+        database = source.is_dir() or _begins_like_a_database(source)
     except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
+        raise Refused(UNVERIFIABLE, f"{source}: {error.strerror}") from None
     if not database:
-        yield _text(path), _by_answer(consistency)
+        yield read_text(source), _by_answer(consistency)
         return
-    try:
-        with contextlib.closing(connect_reader(path)) as connection:
-            connection.execute("BEGIN")
-            row = connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-            if row is None:
-                raise Refused(UNVERIFIABLE, f"{path}: nothing is signed")
-            yield str(row[0]), _by_tree(tiles(connection.execute))
-    except sqlite3.Error:
-        raise Refused(UNVERIFIABLE, f"{path}: no ledger, or it cannot be read") from None
+    with reading(source) as connection:
+        row = connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        if row is None:
+            raise Refused(UNVERIFIABLE, f"{source}: nothing is signed")
+        yield str(row[0]), _by_tree(tiles(connection.execute))
+
+
+def _begins_like_a_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 def _by_tree(tree: Tiles) -> Prove:
@@ -248,13 +270,6 @@ def _write_state(path: Path, seen: dict[str, Seen]) -> None:
         write_file(path, msgspec.json.encode({"format": _FORMAT, "seen": rows}, order="sorted") + b"\n")
     except OSError as error:
         raise Refused(UNVERIFIABLE, f"{path}: what was seen cannot be kept ({error.strerror})") from None
-
-
-def _text(path: Path) -> str:
-    try:
-        return _read(path).decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refused(UNVERIFIABLE, f"{path}: neither a ledger nor a checkpoint") from None
 
 
 def _read(path: Path, *, private: bool = False) -> bytes:
