@@ -37,6 +37,8 @@ class TestTaken:
                 wire.Hello(token="t", device="d", locale="de", capabilities=("displayed",), client="js/1.0"),
             ),
             (frame(type="hello"), wire.Hello()),
+            (frame(type="hello", checkpoint="x" * 4096), wire.Hello(checkpoint="x" * 4096)),
+            (frame(type="hello", checkpoint=None), wire.Hello()),
             (frame(type="join", id="1", call="c"), wire.Join(id="1", call="c")),
             (frame(type="join", id="1", call="c", revision=7), wire.Join(id="1", call="c", revision=7)),
             (frame(type="leave", id="1", call="c"), wire.Leave(id="1", call="c")),
@@ -155,6 +157,9 @@ CORPUS: list[tuple[str, bytes, int]] = [
     ("unknown state", frame(type="observed", call="c", capability="recording", state="on", at=rfc3339(AT)), 4400),
     ("unknown capability", frame(type="observed", call="c", capability="x", state="active", at=rfc3339(AT)), 4400),
     ("refresh without token", frame(type="refresh"), 4400),
+    ("a checkpoint too long", frame(type="hello", checkpoint="x" * 4097), 4400),
+    ("a checkpoint in parts", frame(type="hello", checkpoint={"size": 1}), 4400),
+    ("a checkpoint that is a number", frame(type="hello", checkpoint=1), 4400),
     ("capabilities not a list", frame(type="hello", capabilities="displayed"), 4400),
 ]  # fmt: skip
 
@@ -323,6 +328,13 @@ class TestWritten:
                 wire.welcome(session="s", participant="p", region="r", server_time=at, ping_seconds=15, expires_at=at),
                 {"type": "welcome", "session": "s", "participant": "p", "region": "r", "server_time": written(at),
                  "ping_seconds": 15, "expires_at": written(at)},
+            ),
+            (
+                wire.welcome(session="s", participant="p", region="r", server_time=at, ping_seconds=15, expires_at=at,
+                             checkpoint="o\n0\n", consistency=wire.Consistency(0, 2**53, [b"\xfb\xff", b""])),
+                {"type": "welcome", "session": "s", "participant": "p", "region": "r", "server_time": written(at),
+                 "ping_seconds": 15, "expires_at": written(at), "checkpoint": "o\n0\n",
+                 "consistency": {"from": 0, "to": 2**53, "hashes": ["+/8=", ""]}},
             ),
             (
                 wire.receipt(notice="n", level=Level.DISPLAYED, entry=5, at=at),
