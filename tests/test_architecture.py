@@ -16,11 +16,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.core": {
         PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
             events_chat events_own facts fields fold frames framing fusion happenings ids items merging observing
-            occurrences presence proofs residency session step strict_json texts tokens types uniting wire""",
+            occurrences presence proofs reading residency session step strict_json texts tokens types uniting wire""",
     },
     "gateway.hub": {
         SERVICE: """answers continuity enactment entrances hub intake interpreter journal ledgers live messages names
             naming proving registry sweeper timestamping witnessing""",
+    },
+    "gateway.evidence": {
+        PURE: "attendance cast contents guide markup records report story style tables timeline wording",
     },
     "gateway.edge": {
         SERVICE: "admission edge greetings hub limits pulse roll wheel",
@@ -53,7 +56,7 @@ ORDER = (PURE, SERVICE, TABLES, ADAPTER, FACADE, ROOT)
 
 PURE_STANDARD = (
     {"__future__", "collections", "dataclasses", "datetime", "enum", "heapq", "math", "re", "struct", "typing"}
-    | {"base64", "binascii", "hashlib", "json", "urllib"}
+    | {"base64", "binascii", "hashlib", "html", "json", "urllib"}
     | {"pathlib"}
 )
 """What pure rooms may use of the standard library: no loop, file, socket, thread, clock, chance or log."""

@@ -8,7 +8,7 @@ the two callbacks that the writer threads call, which only pass the word on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from gateway.core import facts
 from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
-from gateway.hub.journal import Ink, Written, from_entry, open_box
+from gateway.hub.journal import Box, Ink, Written, from_entry, open_box
 from storage.entry import decode
 from storage.errors import StorageError
 from storage.operations import Operation, SweepOutcome
@@ -68,9 +68,12 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """What one region knows of a call: its facts in order with their entries."""
+    """What one region knows of a call and of those merged into it: the facts in order with their entries.
 
-    home: str
+    `homes` has, for each of these calls that opened here, since when it is known and its home region.
+    """
+
+    homes: Mapping[CallKey, tuple[datetime, str]]
     facts: tuple[tuple[facts.AnyFact, int], ...]
     salts: Mapping[str, bytes]
 
@@ -208,8 +211,10 @@ class Ledgers:
                 found[CallKey(*source)] = CallKey(*target)
         return found
 
-    def load(self, key: CallKey, then: Callable[[dict[str, StoredCall], str | None], None]) -> None:
-        """Read a call back from every region; `then` gets what there is by region, and an error if one occurred."""
+    def load(
+        self, key: CallKey, parts: Sequence[CallKey], then: Callable[[dict[str, StoredCall], str | None], None]
+    ) -> None:
+        """Read a call and its parts back; `then` gets what there is by region, and an error if one occurred."""
         waiting = set(self.regions)
         stored: dict[str, StoredCall] = {}
         errors: list[str] = []
@@ -225,7 +230,7 @@ class Ledgers:
                 then(stored, errors[0] if errors else None)
 
         for name, region in self.regions.items():
-            future = region.read(lambda reader: stored_call(reader, key))
+            future = region.read(lambda reader: stored_call(reader, (key, *parts)))
             future.add_done_callback(self._on_loop(partial(arrive, name)))
 
     def _on_loop(self, act: Callable[[T], None]) -> Callable[[T], object]:
@@ -242,26 +247,45 @@ class Ledgers:
         return dict(zip(self.regions, await asyncio.gather(*closing), strict=True))
 
 
-def stored_call(reader: Reader, key: CallKey) -> StoredCall | None:
-    """What a region knows of a call, None when it never heard of it. Runs on the reader thread."""
-    if not reader.has_call(key):
+def stored_call(reader: Reader, keys: Iterable[CallKey]) -> StoredCall | None:
+    """What a region knows of a call and its parts, None when it never heard of any. Runs on the reader thread."""
+    known = [key for key in keys if reader.has_call(key)]
+    if not known:
         return None
-    boxes = {presence: open_box(box) for presence, box in reader.presences(key).items()}
+    boxes = {presence: open_box(box) for key in known for presence, box in reader.presences(key).items()}
+    return gathered(call_lines(reader, known), boxes)
+
+
+def call_lines(reader: Reader, keys: Iterable[CallKey]) -> list[tuple[int, bytes]]:
+    """A region's lines about these calls and what it knows to be part of them, each once, in order."""
+    return sorted({entry: leaf for key in keys for entry, leaf in reader.call_entries(key)}.items())
+
+
+def gathered(lines: Iterable[tuple[int, bytes]], boxes: Mapping[str, Box | None]) -> StoredCall:
+    """What these lines of a region, each with its number, say of a call."""
     found: list[tuple[facts.AnyFact, int]] = []
-    home = ""
-    for entry, leaf in reader.call_entries(key):
+    homes: dict[CallKey, tuple[datetime, str]] = {}
+    for entry, leaf in lines:
         fact = from_entry(leaf, boxes)
         if fact is not None:
             found.append((fact, entry))
-        if isinstance(fact, facts.CallOpened) and not home:
-            home = str(decode(leaf)["home"])
+        if isinstance(fact, facts.CallOpened) and fact.call not in homes:
+            homes[fact.call] = fact.at, str(decode(leaf)["home"])
     salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
-    return StoredCall(home, tuple(found), salts)
+    return StoredCall(homes, tuple(found), salts)
 
 
-def remember(ink: Ink, stored: Mapping[str, StoredCall]) -> None:
+def homes_of(stored: Mapping[str, StoredCall]) -> dict[CallKey, str]:
+    """The home region of each call: a call that was merged into another keeps what its own home says of it."""
+    first: dict[CallKey, str] = {}
+    told = [(at, region, key, home) for region, each in stored.items() for key, (at, home) in each.homes.items()]
+    for _, _, key, home in sorted(told):
+        first.setdefault(key, home)
+    return first
+
+
+def remember(ink: Ink, stored: Mapping[str, StoredCall], home: str) -> None:
     """Give a call that was read back its regions, home first, and the salts of its presences."""
-    home = next((each.home for each in stored.values()), "")
-    for name in sorted(stored, key=lambda name: name != home):
+    for name in sorted(stored, key=lambda name: (name != home, name)):
         ink.regions[name] = None
         ink.salts.update(stored[name].salts)

@@ -19,6 +19,7 @@ class Names:
         self._calls: Final[dict[CallKey, str]] = {}
         self._aliases: Final[dict[CallKey, tuple[str, ...]]] = {}
         self._joined: Final[dict[CallKey, CallKey]] = {}
+        self._parts: Final[dict[CallKey, list[CallKey]]] = {}
 
     def call(self, organization: str, name: str) -> CallKey:
         """The call of `organization` that goes by `name`, as an alias or as its id."""
@@ -42,7 +43,13 @@ class Names:
     def join(self, source: CallKey, target: CallKey) -> None:
         """The call `source` is part of `target` for good."""
         self._aliases.pop(source, None)
-        self._joined[source] = target
+        if source not in self._joined:
+            self._joined[source] = target
+            self._parts.setdefault(target, []).append(source)
+
+    def parts(self, key: CallKey) -> list[CallKey]:
+        """The calls that became part of this one, directly or not."""
+        return [each for source in self._parts.get(key, ()) for each in (source, *self.parts(source))]
 
     def give(self, key: CallKey, aliases: tuple[str, ...]) -> None:
         """These are all the names the call goes by; who had one of them has it no more."""

@@ -7,7 +7,6 @@ an organisation; a call that ended stays for an hour, for late words about it. O
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,9 +15,10 @@ from gateway.core import facts, fold
 from gateway.core.call import Call, Policy
 from gateway.core.errors import Refusal
 from gateway.core.happenings import CallReference
+from gateway.core.reading import in_order
 from gateway.core.types import CallKey
 from gateway.hub.journal import Ink
-from gateway.hub.ledgers import Ledgers, StoredCall, remember
+from gateway.hub.ledgers import Ledgers, StoredCall, homes_of, remember
 from gateway.hub.live import LiveCall
 from gateway.hub.names import Names
 
@@ -114,7 +114,7 @@ class Registry:
             waiting.append(act)
             return
         self._loading[key] = [act]
-        self._ledgers.load(key, lambda stored, error: self._arrive(key, stored, error))
+        self._ledgers.load(key, self.names.parts(key), lambda stored, error: self._arrive(key, stored, error))
 
     async def get(self, key: CallKey) -> LiveCall:
         """The call, read back if need be."""
@@ -182,26 +182,17 @@ class Registry:
 
 
 def restore(live: LiveCall, stored: Mapping[str, StoredCall]) -> list[facts.AnyFact]:
-    """Fold a call from what the regions remember of it; returned are notices that its home has yet to learn.
+    """Fold a call from what the regions remember of it; returned is what its home has yet to learn.
 
-    A crash between the commits of two regions can leave a notice in one that is not the home: it was issued
+    A crash between the commits of two regions can leave a notice, or a merger, in one that is not the home: it holds
     nevertheless.
     """
-    remember(live.ink, stored)
-    call = live.call
+    homes = homes_of(stored)
+    remember(live.ink, stored, homes.get(live.key, ""))
     missing: list[facts.AnyFact] = []
-    regions = list(live.ink.regions)
-    home = stored[regions[0]].facts if regions else ()
-    at_home = {fact.notice for fact, _ in home if isinstance(fact, facts.NoticeIssued)}
-    everything = [[(place, *each) for each in stored[region].facts] for place, region in enumerate(regions)]
-    # Home first where times are equal: it knows a call and its notices before anybody else does.
-    for place, fact, entry in heapq.merge(*everything, key=lambda each: each[1].at):
-        own = place == 0 or getattr(fact, "region", None) is not None
-        if isinstance(fact, facts.NoticeIssued) and fact.notice not in at_home:
-            at_home.add(fact.notice)
-            missing.append(fact)
-            own = True
-        if own:
-            fold.apply(call, fact)
-            fold.confirm(call, fact, entry)
+    for told in in_order(live.key, {region: each.facts for region, each in stored.items()}, homes):
+        fold.apply(live.call, told.fact)
+        fold.confirm(live.call, told.fact, told.entry)
+        if told.adopted:
+            missing.append(told.fact)
     return missing
