@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from gateway import log
+from gateway.hub import continuity as module
 from gateway.hub.continuity import AT_ONCE, MOST_PROOFS, MOST_REPORTS, Continuity
 from storage.merkle import EMPTY_ROOT, is_consistent
 from storage.note import Checkpoint, Note, encoded, parse_note
@@ -269,6 +271,22 @@ class TestStorm:
             continuity.show(region, world.signed(3, region=region), answer)
             proofs.append((await answer.shown())[1])
         assert proofs[0] != proofs[1]
+
+
+async def test_storage_that_does_not_answer_is_not_waited_for_by_everybody(
+    world: World, continuity: Continuity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: so many wait and no more; the others are shown the newest checkpoint at once, and nobody is forgotten."""
+    monkeypatch.setattr(module, "MOST_WAITING", 10)
+    newest = await world.grow(5)
+    gate = threading.Event()
+    world.ledgers.regions["europe"].read(lambda reader: gate.wait(30))
+    answers = [Answer() for _ in range(15)]
+    for answer in answers:
+        continuity.show("europe", world.signed(2), answer)
+    assert [answer.given for answer in answers] == [False] * 10 + [True] * 5
+    gate.set()
+    assert [(await answer.shown())[0] for answer in answers] == [newest] * 15
 
 
 async def test_storage_that_cannot_be_read_is_no_answer_less(world: World, continuity: Continuity) -> None:

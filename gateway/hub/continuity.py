@@ -25,6 +25,8 @@ MOST_PROOFS: Final = 1024
 """Proofs kept for those who come back with the same checkpoint."""
 AT_ONCE: Final = 64
 """Proofs made in one read, so that others who ask the region are not kept waiting."""
+MOST_WAITING: Final = 20_000
+"""Who may wait for a region's proofs while its storage does not answer; others are shown none."""
 MOST_REPORTS: Final = 1000
 """Forks told apart, so that one that many clients bring is logged once."""
 
@@ -80,11 +82,13 @@ class Continuity:
             proof = self._kept(region, asked.checkpoint.size, newest.size)
         if proof is not None:
             self._answer(region, asked, note, newest.size, proof)
-        elif region in self._waiting:
-            self._waiting[region].append(asked)
-        else:
+        elif region not in self._waiting:
             self._waiting[region] = [asked]
             self._read(region)
+        elif len(self._waiting[region]) < MOST_WAITING:
+            self._waiting[region].append(asked)
+        else:
+            then(note, None)
 
     def _kept(self, region: str, start: int, end: int) -> _Proof | None:
         proof = self._proofs.get((region, start, end))
