@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,9 @@ async def test_an_authority_that_fails_stops_nothing(
     """It is counted, nothing is kept, no address it names is asked, and the next time may do."""
     monkeypatch.setattr(timestamping, "PATIENCE", 0.2 if behaviour == "stalls" else 5.0)
     office.behaviour = behaviour
+    began = asyncio.get_running_loop().time()
     assert not await stand.stamping.look()
+    assert asyncio.get_running_loop().time() - began < 5
     assert stand.counted("failed") == 2
     assert len(office.asked) == 2
     assert await stand.newest("europe") is None
