@@ -21,7 +21,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m storage.audit", allow_abbrev=False)
     subjects = parser.add_subparsers(required=True)
     ledgers = subjects.add_parser("ledger", help="a region's ledger").add_subparsers(required=True)
-    verify = ledgers.add_parser("verify", parents=[keyed], help="check every entry, hash and signature")
+    verify = ledgers.add_parser(
+        "verify", parents=[keyed], allow_abbrev=False, help="check every entry, hash and signature"
+    )
     verify.add_argument("source", type=Path, metavar="DIR_OR_DB", help="the region's directory or its file")
     verify.add_argument("--checkpoint", type=Path, action="append", default=[], help="seen elsewhere; may be repeated")
     verify.add_argument(
@@ -29,7 +31,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     verify.add_argument("--tsa", type=Path, metavar="CA_PEM", help="whom to trust for the newest time stamp")
     verify.set_defaults(act=_judge_ledger)
-    cosign = ledgers.add_parser("cosign", parents=[keyed], help="vouch for the newest checkpoint")
+    cosign = ledgers.add_parser("cosign", parents=[keyed], allow_abbrev=False, help="vouch for the newest checkpoint")
     cosign.add_argument("source", type=Path, help="a region's directory or file, or a checkpoint")
     cosign.add_argument("--witness-key", type=Path, required=True, metavar="FILE", help="our private key")
     cosign.add_argument("--state", type=Path, required=True, metavar="FILE", help="what was seen last; made at first")
