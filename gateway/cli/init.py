@@ -65,6 +65,12 @@ disconnect_seconds = 120                    # how long a lost participant counts
 default_days = 30                           # a message is deleted so long after it was sent
 sweep_seconds = 60
 
+[ledger]
+name = "notification-gateway"               # begins each region's origin, for good; a domain of yours is best
+# timestamps_url = "https://tsa.example/tsr"  # an authority (RFC 3161) that says when it saw what was signed
+# timestamp_seconds = 3600
+# witnesses_file = "witnesses.vkey"         # outside witnesses whose cosignatures are kept and served
+
 [log]
 level = "info"                              # debug, info, warning, error
 
