@@ -6,6 +6,7 @@ times too; a failure is one line, and a refusal by the gateway keeps its own wor
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
@@ -13,6 +14,7 @@ import httpx
 from gateway.core.errors import GatewayError
 
 _PATIENCE: Final = 10.0
+_LONG: Final = 600.0
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -38,14 +40,19 @@ class ControlClient:
     def get(self, path: str, **query: str | float | None) -> Any:
         """The JSON at `path`. Raises `NotRunning`, `Refused`."""
         given = {name: value for name, value in query.items() if value is not None}
-        return self._request("GET", path, patience=_PATIENCE + float(given.get("wait", 0.0)), params=given)
+        patience = _PATIENCE + float(given.get("wait", 0.0))
+        return self._json(self._request("GET", path, patience=patience, params=given))
 
     def post(self, path: str, body: object) -> Any:
         """The JSON answer to `body`. Raises `NotRunning`, `Refused`."""
         # A first sweep after a long stop deletes in batches and may take its time.
-        return self._request("POST", path, patience=600.0, json=body)
+        return self._json(self._request("POST", path, patience=_LONG, json=body))
 
-    def _request(self, method: str, path: str, *, patience: float, **arguments: Any) -> Any:
+    def download(self, path: str, query: Sequence[tuple[str, str]]) -> bytes:
+        """What `path` holds, byte for byte; names in `query` may be repeated. Raises `NotRunning`, `Refused`."""
+        return self._request("GET", path, patience=_LONG, params=list(query)).content
+
+    def _request(self, method: str, path: str, *, patience: float, **arguments: Any) -> httpx.Response:
         limits = httpx.Timeout(_PATIENCE, read=patience)
         try:
             with httpx.Client(base_url=self._address, headers=self._headers, timeout=limits, trust_env=False) as client:
@@ -54,15 +61,18 @@ class ControlClient:
             raise NotRunning(f"no gateway answers at {self._address}; start it with `gateway serve`") from None
         except httpx.HTTPError as error:
             raise Refused(f"the gateway did not answer ({type(error).__name__}); see its log") from None
-        try:
-            content = answer.json()
-        except ValueError:
-            content = {}
         if answer.is_success:
-            return content
+            return answer
+        content = self._json(answer)
         problem = content if isinstance(content, dict) else {}
         words = problem.get("detail") or problem.get("title") or "no reason given"
         raise Refused(f"the gateway refused with {answer.status_code}: {words}")
+
+    def _json(self, answer: httpx.Response) -> Any:
+        try:
+            return answer.json()
+        except ValueError:
+            return {}
 
 
 def fetch(url: str, *, limit: int) -> bytes:
@@ -103,6 +113,6 @@ async def ask(url: str, question: bytes, *, asking: str, answering: str, limit: 
                 data += chunk
                 if len(data) > limit:
                     raise NotFetched(f"answers with more than {limit} bytes")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
         raise NotFetched(f"cannot be asked ({type(error).__name__})") from None
     return bytes(data)

@@ -223,6 +223,26 @@ async def test_a_region_made_anew_is_noticed(stand: Stand) -> None:
     assert await stand.vouchers("europe") == set()
 
 
+async def test_a_damaged_tree_takes_no_other_region_down(stand: Stand) -> None:
+    """A proof that cannot be made is a trouble of that region's; the others go on vouching for one another."""
+    await stand.append("europe", *["a"] * 300)
+    await stand.look()
+
+    def damage() -> None:
+        with closing(connect_writer(stand.data("europe") / "region.db")) as connection:
+            connection.execute("DELETE FROM tiles")
+
+    await stand.append("europe", *["b"] * 300)
+    await stand.append("asia", "a")
+    await stand.restart(damage)
+    await stand.look()
+    (trouble,) = stand.troubles
+    assert trouble.startswith("the ledger of region europe cannot be proved")
+    assert await stand.vouchers("asia") == {"europe", "unitedstates"}
+    await stand.look()
+    assert len(stand.troubles) == 1
+
+
 async def test_a_witness_put_back_still_vouches(stand: Stand) -> None:
     """What it saw is older then, and the others grew since: nothing contradicts that; itself it is another matter."""
     await stand.append("asia", "a")

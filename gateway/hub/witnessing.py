@@ -80,6 +80,10 @@ class Witnessing:
                         self._shown[region, witness] = note
                 except NotDurable as error:
                     _LOG.warning("not witnessed", region=region, witness=witness, reason=str(error))
+                except Exception as error:  # a damaged tree must not take the other regions down with it
+                    self._shown[region, witness] = note
+                    damage = f"cannot be proved to region {witness} ({type(error).__name__}); verify both"
+                    self._contradicted(region, "not proved", f"the ledger of region {region} {damage}")
 
     async def _show(self, region: str, witness: str, note: str) -> bool:
         """Have `witness` judge `region`'s checkpoint; whether that is done with. Raises `NotDurable`."""
