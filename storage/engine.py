@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from storage.wal import holds_a_commit
+
 if TYPE_CHECKING:
     import sqlite3  # for its types: the wheel is the same module under another name, without stubs
 else:
@@ -99,7 +101,8 @@ def connect_resting(path: Path) -> sqlite3.Connection:
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     log = path.with_name(path.name + "-wal")
-    if log.exists() and log.stat().st_size:
+    # A log without a commit, as a crash may leave it, says nothing, and SQLite would remove it on closing.
+    if log.exists() and holds_a_commit(log):
         # Exclusive, the log's index is kept in memory instead of a file; without locks that needs no right to write.
         return _connect(f"{uri}&vfs=unix-none", ("PRAGMA locking_mode = EXCLUSIVE", *_SAFE, "PRAGMA query_only = ON"))
     return _connect(f"{uri}&immutable=1", (*_SAFE, "PRAGMA query_only = ON"))
