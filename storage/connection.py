@@ -53,11 +53,13 @@ class WritingConnection:
         return result
 
     def _roll_back(self, error: BaseException) -> None:
-        # After a failed sync the connection's idea of the file is not to be trusted (a full disk is harmless).
-        if is_storage_failure(error) and _primary(error) != sqlite3.SQLITE_FULL:
+        # After a failed sync the connection's idea of the file is not to be trusted, and the log may hold the whole
+        # commit all the same. A full disk is harmless: the log lacks the end of it.
+        unclear = is_storage_failure(error) and _primary(error) != sqlite3.SQLITE_FULL
+        if unclear:
             self._suspect = True
         try:
-            self.transaction.rollback()
+            self.transaction.rollback(for_good=not unclear)
             if _primary(error) == sqlite3.SQLITE_FULL:
                 # A log that is copied into the file begins anew and needs no more room.
                 self.transaction.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

@@ -1,7 +1,7 @@
 """One group commit on the writer's connection: the ledger's end, the calls it touches, the slots it takes and frees.
 
 Rules: owned by the writer's thread; slots taken by what is rolled back are never used again before they are
-overwritten.
+overwritten, and not overwritten while a crash could still bring their rows back.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ class Transaction:
         """Slots whose rows are gone: to be shredded before anything is confirmed."""
         self._taken: list[int] = []
         self._freed: list[int] = []
+        self._haunted: set[int] = set()
+        """Slots of rows that failed to be committed, and may be in the log none the less until it is written over."""
         self._calls: dict[Call, int] = {}
 
     # -- the frame ------------------------------------------------------------------------------------------------
@@ -60,12 +62,18 @@ class Transaction:
         self.execute("COMMIT")
         self.ledger.settle()
         self.doomed.update(self._freed)
+        # A durable commit lies where those before it failed: nothing brings them back now.
+        self.doomed.update(self._haunted)
+        self._haunted.clear()
         self._taken.clear()
         self._freed.clear()
 
-    def rollback(self) -> None:
-        """Forget everything since `begin`. Raises sqlite3.Error if even that fails."""
-        self.doomed.update(self._taken)
+    def rollback(self, *, for_good: bool) -> None:
+        """Forget everything since `begin`; a crash may remember it unless it is `for_good`.
+
+        Raises sqlite3.Error if even that fails.
+        """
+        (self.doomed if for_good else self._haunted).update(self._taken)
         self._taken.clear()
         self._freed.clear()
         self._calls.clear()
