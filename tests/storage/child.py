@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from storage.connection import WritingConnection
+from storage.operations import SealPresence
 from storage.region import Region
 from storage.vault import Vault
 from storage.writer import Completed
-from tests.storage.desk import MONTH, START, Desk, append, message
+from tests.storage.desk import CALL, MONTH, START, Desk, append, message
 
 
 def die(*_: object) -> None:
@@ -81,11 +82,30 @@ def die_in_superseding(root: Path) -> None:
     desk.do(message("needle 1", version=2))
 
 
+def die_after_a_failed_commit(root: Path) -> None:
+    """Seal one presence after the other; once the disk failed, be killed as soon as any key was overwritten."""
+    desk = Desk(root)
+    failed = threading.Event()
+    desk.changed = lambda error: failed.set()
+    shred = Vault.shred
+
+    def shred_and_die(vault: Vault, slots: Iterable[int]) -> None:
+        shred(vault, slots)
+        if failed.is_set():
+            die()
+
+    Vault.shred = shred_and_die  # type: ignore[method-assign,assignment]
+    for number in itertools.count():
+        desk.do(SealPresence(f"p_{number}", CALL, "8:acs:r_1", b"box"))
+
+
 if __name__ == "__main__":
     what, place = sys.argv[1], Path(sys.argv[2])
     if what == "write":
         write_for_ever(place)
     elif what == "supersede":
         die_in_superseding(place)
+    elif what == "fail":
+        die_after_a_failed_commit(place)
     else:
         die_in_sweep(place, what)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +28,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", str(place)], check=True)
     yield place
     subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def shelf() -> Iterator[Path]:
+    """A directory in memory, where there is such a thing: a disk could not keep up."""
+    memory = Path("/dev/shm")
+    place = Path(tempfile.mkdtemp(prefix="shelf-", dir=memory if memory.is_dir() else None))
+    yield place
+    shutil.rmtree(place)

@@ -1,0 +1,238 @@
+"""A process that does all a writer can, to be recorded: `python -m tests.storage.scribe ROOT SEED ROUNDS [MUTATION]`.
+
+ROUNDS are how many it goes through in each life of the region, as in `12,12`. It says one JSON object a line on
+standard output, each in one write: what is confirmed, and what is about to go. A MUTATION is a mistake that somebody
+could make in the writer; the tests show that each of them is found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+import storage.engine
+import storage.slots
+import storage.writer
+from storage.connection import WritingConnection
+from storage.entry import canonical
+from storage.errors import StorageError, StorageUnavailable
+from storage.operations import Append, Call, KeepMessage, NameCall, OpenCall, Operation, SealPresence
+from storage.reader import Reader
+from storage.region import Region
+from storage.writer import Completed
+
+R = TypeVar("R")
+
+START = datetime(2026, 11, 23, 14, 0, 0, 123000, tzinfo=UTC)
+MONTH = timedelta(days=30)
+PEOPLE = [f"8:acs:r_{number}" for number in range(6)]
+CALLS: list[Call] = [("contoso", "daily"), ("fabrikam", "daily"), ("contoso", "weekly")]
+PAGES_A_CHECKPOINT = 60
+"""How much of SQLite's log is copied at once: little, so that a short run holds many copies."""
+
+SIGN_SECONDS = 0.02
+"""How long an entry waits for a checkpoint: not long, for the same reason."""
+
+
+def say(**facts: object) -> None:
+    """One line, in one system call."""
+    os.write(1, json.dumps(facts).encode() + b"\n")
+
+
+def committed(done: Iterable[Completed]) -> None:
+    """Say what is confirmed, then let its submitter go on."""
+    done = list(done)
+    for each in done:
+        operations, _ = _token(each)
+        assert each.error is None
+        answered = list(zip(operations, each.results, strict=True))
+        say(
+            entries=[[seq, one.leaf.decode()] for one, seq in answered if isinstance(one, Append)],
+            sealed=[[one.presence, *one.call, one.box.decode()] for one in operations if isinstance(one, SealPresence)],
+            named=[[*one.call, *one.aliases] for one in operations if isinstance(one, NameCall)],
+            kept=[[one.participant, one.version] for one in operations if isinstance(one, KeepMessage)],
+        )
+    for each in done:
+        future = _token(each)[1]
+        if not future.done():
+            future.set_result(None)
+
+
+def _token(completed: Completed) -> tuple[tuple[Operation, ...], Future[None]]:
+    assert isinstance(completed.token, tuple)
+    operations, future = completed.token
+    return operations, future
+
+
+def failing(error: StorageError | None) -> None:
+    say(failing=error is not None)
+
+
+class Scribe:
+    """One region, opened and closed several times, and what is to be written into it."""
+
+    def __init__(self, root: Path, seed: int) -> None:
+        self._root = root
+        self._chance = random.Random(seed)
+        # A process with a higher seed goes on where one with a lower seed was.
+        self._numbers = seed * 10_000
+        self._versions = dict.fromkeys(PEOPLE, self._numbers)
+        self._region: Region
+
+    def live(self, rounds: int) -> None:
+        """Open the region, write, sweep, write, and close it."""
+        self._region = Region.open(
+            "europe",
+            directory=self._root / "data" / "europe",
+            key_directory=self._root / "keys" / "europe",
+            committed=committed,
+            failing=failing,
+        )
+        say(open=True, checkpoint=self._region.checkpoint)
+        for number in range(rounds):
+            self._round()
+            if number == rounds // 2:
+                self._sweep()
+        assert self._region.close(30) == 0
+        say(open=False)
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _append(self, call: Call | None) -> Append:
+        fields: dict[str, object] = {
+            "kind": "noted",
+            "number": self._number(),
+            "text": "x" * self._chance.randint(0, 600),
+        }
+        if call is not None:
+            fields |= {"organization": call[0], "call": call[1]}
+        return Append(canonical(fields), call)
+
+    def _submission(self) -> list[Operation]:
+        call = self._chance.choice(CALLS)
+        operations: list[Operation] = [OpenCall(call), self._append(call)]
+        if self._chance.random() < 0.5:
+            presence = f"p_{self._number()}"
+            operations.append(SealPresence(presence, call, self._chance.choice(PEOPLE), f"box of {presence}".encode()))
+        if self._chance.random() < 0.2:
+            operations.append(NameCall(call, tuple(f"{call[1]}-{self._number()}" for _ in range(2))))
+        return [*operations, *(self._append(None) for _ in range(self._chance.choice((0, 1, 20))))]
+
+    def _keep(self, participant: str) -> list[Operation]:
+        self._versions[participant] += 1
+        version = self._versions[participant]
+        message = KeepMessage(
+            participant=participant,
+            thread="t",
+            message="m",
+            version=version,
+            sent_at=START,
+            content=f"{participant} {version}",
+            deleted=False,
+            due_at=START + MONTH,
+            at=START,
+        )
+        return [self._append(None), message]
+
+    def _round(self) -> None:
+        """Some submissions at once, so that they are one group or two."""
+        waiting = [self._submit(self._submission()) for _ in range(self._chance.randint(1, 4))]
+        waiting += [self._submit(self._keep(each)) for each in self._chance.sample(PEOPLE, 2)]
+        for future in waiting:
+            future.result(60)
+        self._say_slots()
+
+    def _submit(self, operations: list[Operation]) -> Future[None]:
+        future: Future[None] = Future()
+        self._region.submit(operations, (tuple(operations), future))
+        return future
+
+    def _say_slots(self) -> None:
+        """Where the key of each message is: without it, nobody could tell from outside that it is gone."""
+        say(slots=self._region.read(_slots).result(60), checkpoint=self._region.checkpoint)
+
+    def _sweep(self) -> None:
+        say(sweeping=True)
+        remaining = True
+        while remaining:
+            # What a failing disk refuses is asked for again.
+            with contextlib.suppress(StorageUnavailable):
+                remaining = self._region.sweep(START + MONTH, 2).result(60).remaining
+        say(sweeping=False)
+
+
+def _slots(reader: Reader) -> list[tuple[str, int, int]]:
+    rows = dict(reader._execute("SELECT person, slot FROM messages").fetchall())
+    held = {each: reader.message(each) for each in PEOPLE}
+    return [
+        (each, message.version, rows[reader._vault.look_up("person", each)])
+        for each, message in held.items()
+        if message is not None
+    ]
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def _set(pragma: str) -> None:
+    """Have every connection that writes opened with this setting too."""
+    storage.engine._WRITER = (*storage.engine._WRITER, f"PRAGMA {pragma}")  # type: ignore[misc, assignment]
+
+
+def _answer_early() -> None:
+    """Confirm a group when its statements ran, before its COMMIT."""
+    transact = WritingConnection.transact
+
+    def transact_and_tell(connection: WritingConnection, work: Callable[[], Any]) -> Any:
+        def tell() -> Any:
+            result = work()
+            if isinstance(result, list):
+                committed(result)
+            return result
+
+        return transact(connection, tell)
+
+    WritingConnection.transact = transact_and_tell  # type: ignore[method-assign,assignment]
+
+
+class _Careless(ModuleType):
+    """The module `os`, but for syncs that never happen."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def fsync(self, descriptor: int) -> None:
+        pass
+
+
+def _forget_slots() -> None:
+    """Take and overwrite key slots without a sync."""
+    storage.slots.os = _Careless("os")  # type: ignore[attr-defined]
+
+
+MUTATIONS: dict[str, Callable[[], None]] = {
+    "normal": lambda: _set("synchronous = NORMAL"),
+    "early": _answer_early,
+    "unsynced-slots": _forget_slots,
+}
+
+
+if __name__ == "__main__":
+    _set(f"wal_autocheckpoint = {PAGES_A_CHECKPOINT}")
+    storage.writer.SIGN_SECONDS = SIGN_SECONDS  # type: ignore[misc]
+    for mutation in sys.argv[4:]:
+        MUTATIONS[mutation]()
+    scribe = Scribe(Path(sys.argv[1]), int(sys.argv[2]))
+    for rounds in sys.argv[3].split(","):
+        scribe.live(int(rounds))
