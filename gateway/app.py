@@ -27,7 +27,6 @@ from gateway.edge.edge import Edge
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
 from gateway.house import House, build, random_id
-from gateway.hub.answers import Answers
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
 from gateway.settings import Settings
@@ -64,13 +63,13 @@ async def serve(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def offline(settings: Settings) -> AsyncIterator[Answers]:
+async def offline(settings: Settings) -> AsyncIterator[House]:
     """The house without doors, for commands that run while no gateway does; it holds the regions' locks."""
     os.umask(0o077)
     house = build(settings)
     try:
         await house.recover()
-        yield house.answers
+        yield house
     finally:
         await _close(house)
 
@@ -213,6 +212,7 @@ def _desk(house: House) -> Desk:
     return Desk(
         hub=house.answers,
         proving=house.proving,
+        make_pack=house.evidence.pack,
         keep_cosignatures=house.witnessing.keep,
         take=house.intake.take,
         token=keys.control_token(settings),

@@ -21,6 +21,7 @@ from gateway.core.residency import Placement, Residency
 from gateway.hub.answers import Answers
 from gateway.hub.continuity import Continuity
 from gateway.hub.enactment import Enactment
+from gateway.hub.evidence import Evidence
 from gateway.hub.hub import Hub
 from gateway.hub.intake import Intake
 from gateway.hub.interpreter import Interpreter
@@ -59,6 +60,7 @@ class House:
     sweeper: Sweeper
     answers: Answers
     proving: Proving
+    evidence: Evidence
     witnessing: Witnessing
     timestamping: Timestamping
     troubles: list[str]
@@ -168,6 +170,7 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
         sweeper=sweeper,
         answers=answers,
         proving=Proving(ledgers),
+        evidence=Evidence(interpreter),
         witnessing=witnessing,
         timestamping=timestamping,
         troubles=troubles,

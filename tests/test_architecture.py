@@ -19,8 +19,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             occurrences presence proofs reading residency session step strict_json texts tokens types uniting wire""",
     },
     "gateway.hub": {
-        SERVICE: """answers continuity enactment entrances hub intake interpreter journal ledgers live messages names
-            naming proving registry sweeper timestamping witnessing""",
+        SERVICE: """answers continuity enactment entrances evidence hub intake interpreter journal ledgers live messages
+            names naming proving registry sweeper timestamping witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
@@ -31,7 +31,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.control": {ADAPTER: "desk events http ledgers routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
-    "gateway.cli": {ROOT: "asking commands init ledger views"},
+    "gateway.cli": {ROOT: "asking commands evidence init ledger views"},
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
@@ -63,7 +63,7 @@ PURE_STANDARD = (
 
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "aiomqtt": frozenset({"gateway.mqtt"}),
-    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands", "ledger")}),
+    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands", "evidence", "ledger")}),
     # Secret boxes, signatures and authorities' certificates share a library, not a purpose.
     "cryptography": frozenset({"storage.signing", "storage.timestamping", "storage.vault"}),
     "httpx": frozenset({"gateway.outbound"}),
@@ -85,7 +85,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
 """An outside library is known to one module. msgspec is our vocabulary for data and known everywhere."""
 
 RECORDERS = frozenset(
-    {"continuity", "enactment", "intake", "journal", "ledgers", "messages", "naming", "proving"}
+    {"continuity", "enactment", "evidence", "intake", "journal", "ledgers", "messages", "naming", "proving"}
     | {"timestamping", "witnessing"}
 )
 """The services that speak with storage."""

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.asking import LEVELS, config_option, json_option, organization_option, running
+from gateway.cli.evidence import evidence
 from gateway.cli.ledger import ledger
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
@@ -197,6 +198,7 @@ def scan(data: Path, needle_file: Path) -> int:
     return 1 if hits else 0
 
 
+cli.add_command(evidence)
 cli.add_command(ledger)
 
 
@@ -212,15 +214,15 @@ async def _offline_coverage(settings: Settings, call: str, organization: str | N
     from gateway import app
     from gateway.core.types import Level
 
-    async with app.offline(settings) as hub:
-        return await hub.coverage(call, organization, Level(level), 0.0)
+    async with app.offline(settings) as house:
+        return await house.answers.coverage(call, organization, Level(level), 0.0)
 
 
 async def _offline_sweep(settings: Settings, now: datetime | None) -> Any:
     from gateway import app
 
-    async with app.offline(settings) as hub:
-        return await hub.sweep(now)
+    async with app.offline(settings) as house:
+        return await house.answers.sweep(now)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -85,6 +85,23 @@ class Proving(Protocol):
     async def consistency(self, region: str, start: int, end: int | None) -> Consistency: ...
 
 
+class Pack(Protocol):
+    """One file of evidence, and what to call it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def data(self) -> bytes: ...
+
+
+class MakePack(Protocol):
+    """Packs a call's evidence, asked at a level and naming people of some regions. Raises `Refusal`, `NotDurable`."""
+
+    def __call__(
+        self, call: str, organization: str | None, level: Level | None, regions: Sequence[str] | None, /
+    ) -> Awaitable[Pack]: ...
+
+
 class KeepCosignatures(Protocol):
     """Keeps the cosignatures under a region's checkpoint that count; whose they are. Raises `Refusal`, `NotDurable`."""
 
@@ -105,6 +122,7 @@ class Desk:
 
     hub: Hub
     proving: Proving
+    make_pack: MakePack
     keep_cosignatures: KeepCosignatures
     take: Take
     token: str

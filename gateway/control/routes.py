@@ -82,8 +82,15 @@ def _calls(desk: Desk) -> list[tuple[str, str, Endpoint]]:
         return json_response(await desk.hub.call(segment(request, "call"), organization(request)))
 
     async def coverage(request: Request) -> Response:
-        call, level, wait = segment(request, "call"), _level(request), _wait(request)
+        call, level, wait = segment(request, "call"), _level(request) or Level.ACKNOWLEDGED, _wait(request)
         return json_response(await desk.hub.coverage(call, organization(request), level, wait))
+
+    async def evidence(request: Request) -> Response:
+        regions = [checked_name(each, "region") for each in request.query_params.getlist("region")]
+        call, level = segment(request, "call"), _level(request)
+        pack = await desk.make_pack(call, organization(request), level, regions or None)
+        headers = {"Content-Disposition": f'attachment; filename="{pack.name}"', "Cache-Control": "no-store"}
+        return Response(pack.data, media_type="application/zip", headers=headers)
 
     async def name(request: Request) -> Response:
         call = segment(request, "call")
@@ -98,14 +105,15 @@ def _calls(desk: Desk) -> list[tuple[str, str, Endpoint]]:
         ("GET", "/v1/calls", every),
         ("GET", "/v1/calls/{call}", one),
         ("GET", "/v1/calls/{call}/coverage", coverage),
+        ("GET", "/v1/calls/{call}/evidence", evidence),
         ("PUT", "/v1/calls/{call}/aliases", name),
     ]
 
 
-def _level(request: Request) -> Level:
+def _level(request: Request) -> Level | None:
     value = query(request, "level")
     if value is None:
-        return Level.ACKNOWLEDGED
+        return None
     if value not in _LEVELS:
         raise Refusal("bad_request", "level is not a level")
     return Level(value)

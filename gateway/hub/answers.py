@@ -97,7 +97,7 @@ class Answers:
 
     async def call(self, call: str, organization: str | None) -> dict[str, Any]:
         """One call's capabilities, revision, episodes and counts; raises `Refusal` 404 or 409."""
-        live = await self._find(call, organization)
+        live = await self._registry.find(call, organization)
         episodes = [
             {
                 "episode": episode.id,
@@ -109,22 +109,12 @@ class Answers:
         ]
         return {**self._summary(live), "aliases": list(self._registry.names.of(live.key)), "episodes": episodes}
 
-    async def _find(self, call: str, organization: str | None) -> LiveCall:
-        try:
-            return self._registry.found(call, organization)
-        except Refusal as unknown:
-            if unknown.status != 404:
-                raise
-        for each in self._registry.organizations if organization is None else (organization,):
-            await self._registry.recall(self._registry.key(each, call))
-        return self._registry.found(call, organization)
-
     async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> dict[str, Any]:
         """Who was told what, with every gap; waits up to `wait` seconds for it to be complete."""
         deadline = self._loop.time() + wait
-        covered = self._cover(await self._find(call, organization), level)
+        covered = self._cover(await self._registry.find(call, organization), level)
         while True:
-            live = await self._find(call, organization)
+            live = await self._registry.find(call, organization)
             left = deadline - self._loop.time()
             if left <= 0 or self._ending or not any(each.gaps for each in covered):
                 return coverage.report(live.call, level, covered)
@@ -170,7 +160,7 @@ class Answers:
 
     async def _named(self, call: str, organization: str | None) -> CallKey:
         try:
-            known = (await self._find(call, organization)).key
+            known = (await self._registry.find(call, organization)).key
         except Refusal as unknown:
             if unknown.status != 404:
                 raise

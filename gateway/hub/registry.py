@@ -169,6 +169,17 @@ class Registry:
             and now - live.touched_at > IDLE
         ]
 
+    async def find(self, call: str, organization: str | None) -> LiveCall:
+        """The call that a route names, read back if need be. Raises what `found` raises, and `NotDurable`."""
+        try:
+            return self.found(call, organization)
+        except Refusal as unknown:
+            if unknown.status != 404:
+                raise
+        for each in self.organizations if organization is None else (organization,):
+            await self.recall(self.key(each, call))
+        return self.found(call, organization)
+
     def found(self, call: str, organization: str | None) -> LiveCall:
         """The call in memory that a route names. Raises `Refusal`: 404 unknown, 409 known in several organisations."""
         wanted = (*self.organizations, "") if organization is None else (organization,)

@@ -16,6 +16,7 @@ import httpx
 from gateway.control.server import ControlServer, Desk, application
 from gateway.core.events import Event, Refused
 from gateway.core.types import Level, Role
+from gateway.hub.evidence import Pack
 from gateway.hub.proving import Consistency
 from gateway.metrics import Metrics
 
@@ -107,6 +108,12 @@ class Room:
         self._ask("consistency", region, start, end)
         return Consistency(start, 12 if end is None else end, [b"\xff" * 32])
 
+    async def make_pack(
+        self, call: str, organization: str | None, level: Level | None, regions: Sequence[str] | None, /
+    ) -> Pack:
+        self._ask("pack", call, organization, level, regions)
+        return Pack("evidence-c.zip", b"PK\x05\x06")
+
     async def keep_cosignatures(self, region: str, text: str, /) -> Sequence[str]:
         self._ask("cosign", region, text)
         return ["witness.example/w1"]
@@ -125,6 +132,7 @@ def desk(room: Room, **changes: Any) -> Desk:
     given: dict[str, Any] = {
         "hub": room,
         "proving": room,
+        "make_pack": room.make_pack,
         "keep_cosignatures": room.keep_cosignatures,
         "take": room.take,
         "token": TOKEN,

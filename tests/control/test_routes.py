@@ -29,6 +29,7 @@ from tests.control.desk import (
         ("GET", "/v1/calls"),
         ("GET", "/v1/calls/c"),
         ("GET", "/v1/calls/c/coverage"),
+        ("GET", "/v1/calls/c/evidence"),
         ("PUT", "/v1/calls/c/aliases"),
         ("GET", "/v1/messages/p"),
         ("POST", "/v1/retention/sweep"),
@@ -115,7 +116,6 @@ async def test_a_call_id_that_cannot_exist_is_refused(http: httpx.AsyncClient, r
         "/v1/nothing",
         "/v1/calls/",
         "/v1/calls/a/b",
-        "/v1/calls/c/evidence",
         "/v1/calls/c/coverage/",
         "/v1/retention/policies",
         "/v1/ledgers/europe",
@@ -145,6 +145,43 @@ async def test_the_host_header_decides_nothing(http: httpx.AsyncClient, host: st
     """W5: routing and authorisation go by the path alone."""
     assert (await http.get("/v1/calls", headers={"host": host})).status_code == 401
     assert (await http.get("/v1/calls", headers={**BEARER, "host": host})).status_code == 200
+
+
+async def test_evidence_is_asked_as_the_query_says(http: httpx.AsyncClient, room: Room) -> None:
+    """Level, organisation and any number of regions; without them each notice's own level and every region."""
+    answer = await http.get("/v1/calls/a%2Fb/evidence", headers=BEARER)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert answer.headers["content-disposition"] == 'attachment; filename="evidence-c.zip"'
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.content == b"PK\x05\x06"
+    query = "region=europe&region=asia&level=displayed&organization=contoso"
+    await http.get(f"/v1/calls/c/evidence?{query}", headers=BEARER)
+    assert room.asked == [
+        ("pack", "a/b", None, None, None),
+        ("pack", "c", "contoso", Level.DISPLAYED, ["europe", "asia"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "level=seen",
+        "level=",
+        "level=sent&level=sent",
+        "region=",
+        "region=europe&region=",
+        "region=a%0Ab",
+        "region=" + "r" * 5000,
+        "organization=",
+        "organization=a&organization=b",
+    ],
+)
+async def test_a_question_for_evidence_that_cannot_be_meant_is_refused(
+    http: httpx.AsyncClient, room: Room, query: str
+) -> None:
+    """400, and the hub hears nothing."""
+    assert is_problem(await http.get(f"/v1/calls/c/evidence?{query}", headers=BEARER), 400, "bad_request")
+    assert room.asked == []
 
 
 async def test_coverage_is_asked_as_the_query_says(http: httpx.AsyncClient, room: Room) -> None:

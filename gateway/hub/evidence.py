@@ -1,0 +1,208 @@
+"""Evidence: packs one call's entries with the proofs that lead to a signed checkpoint, and records that it did.
+
+Rules: a pack is made of what is durable and of nothing else; people are opened only in the regions asked for, and
+nowhere kept; each region's ledger says what was exported before anybody has it. What takes long is done off the loop,
+one pack at a time. Owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NamedTuple
+
+from gateway.core.errors import NotDurable, Refusal
+from gateway.core.types import CallKey, Level, rfc3339
+from gateway.evidence import records
+from gateway.evidence.contents import contents
+from gateway.evidence.story import Opening, Part, Story, tell
+from gateway.hub.interpreter import Interpreter
+from gateway.hub.journal import open_box
+from gateway.hub.ledgers import Commit, call_lines, gathered, homes_of
+from storage.audit import archive
+from storage.entry import canonical, decode
+from storage.merkle import inclusion_path
+from storage.operations import Append, SignCheckpoint
+from storage.reader import Reader
+
+PATIENCE: Final = 10.0
+"""Seconds that an export waits for the disk."""
+
+_UNNAMED: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Pack(NamedTuple):
+    """One file of evidence, and what to call it."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a region's file has of a call: its lines, and the boxes of its people where they were asked for."""
+
+    lines: list[tuple[int, bytes]]
+    boxes: Mapping[str, bytes | None] | None
+
+
+class Evidence:
+    """Makes evidence packs."""
+
+    def __init__(self, interpreter: Interpreter) -> None:
+        self._registry: Final = interpreter.registry
+        self._ledgers: Final = interpreter.ledgers
+        self._now: Final = interpreter.now
+        self._turn: Final = asyncio.Lock()
+        self._loop: Final = asyncio.get_running_loop()
+
+    async def pack(
+        self, call: str, organization: str | None, level: Level | None, regions: Sequence[str] | None
+    ) -> Pack:
+        """The pack of a call, asked at `level` (None: each notice at its own), naming people of `regions` (None: all).
+
+        Raises `Refusal` 404 for a call or region that is not known here, 409 where several organisations know the
+        call, and `NotDurable` where storage cannot record the export.
+        """
+        served = set(self._ledgers.regions)
+        opened = served if regions is None else set(regions)
+        if not opened <= served:
+            raise Refusal("unknown_region", "this region is not served here", status=404)
+        key = (await self._registry.find(call, organization)).key
+        async with self._turn:
+            story = await self._story(key, level, opened)
+            files = await asyncio.to_thread(contents, story)
+            exported = await self._export(story, files[records.MANIFEST])
+            for part in story.parts:
+                files |= await self._proofs(part, exported[part.region])
+            name = f"evidence-{_UNNAMED.sub('-', key.call)[:64]}-{story.at.astimezone(UTC):%Y%m%dT%H%M%SZ}.zip"
+            return Pack(name, await asyncio.to_thread(archive.write, files))
+
+    async def _story(self, key: CallKey, level: Level | None, opened: set[str]) -> Story:
+        """What the entries tell, with those of the events that opened an episode among them."""
+        keys = (key, *self._registry.names.parts(key))
+        found: dict[str, _Found] = {}
+        for name in sorted(self._ledgers.regions):
+            had = await self._ledgers.read(name, partial(_find, keys=keys, opened=name in opened))
+            if had.lines:
+                found[name] = had
+        if not found:
+            raise NotDurable("nothing of this call is written yet")
+        origins = {name: self._ledgers.regions[name].origin for name in found}
+        story = await asyncio.to_thread(_tell, key, found, origins, self._now(), level)
+        digests = [bytes.fromhex(each.event) for each in story.openers.values() if each.event is not None]
+        events = {name: await self._ledgers.read(name, partial(_events, digests=digests)) for name in found}
+        parts = [replace(part, lines=tuple(sorted({*part.lines, *events[part.region]}))) for part in story.parts]
+        return replace(story, parts=tuple(parts))
+
+    async def _export(self, story: Story, manifest: bytes) -> dict[str, int]:
+        """Record the export in every region it is of; the entry of each."""
+        known = (story.key.call, *sorted({each.call for each in self._registry.names.parts(story.key)}))
+        digest = records.digest(manifest)
+        leaves = {
+            part.region: _leaf(story, digest, await asyncio.to_thread(_covers, part, known)) for part in story.parts
+        }
+        pending: dict[str, asyncio.Future[int]] = {}
+        for region, leaf in leaves.items():
+            pending[region] = entry = self._loop.create_future()
+            self._ledgers.submit(region, [Append(leaf, story.key), SignCheckpoint()], partial(_resolve, entry))
+        await self._durable(pending)
+        return {region: entry.result() for region, entry in pending.items()}
+
+    async def _durable(self, pending: Mapping[str, asyncio.Future[int]]) -> None:
+        deadline = self._loop.time() + PATIENCE
+        waiting = set(pending.values())
+        while waiting:
+            _, waiting = await asyncio.wait(waiting, timeout=0.1)
+            failing = any(region in self._ledgers.failing for region in pending)
+            if waiting and (failing or self._loop.time() > deadline):
+                raise NotDurable("storage cannot write now")
+
+    async def _proofs(self, part: Part, exported: int) -> dict[str, bytes]:
+        """The export's entry, the checkpoint, and what leads from every entry to it."""
+        entries = [entry for entry, _ in part.lines]
+        found = await self._ledgers.read(part.region, partial(_proved, entries=[*entries, exported]))
+        return {f"regions/{part.region}/{name}": content for name, content in found.items()}
+
+
+def _find(reader: Reader, keys: Sequence[CallKey], *, opened: bool) -> _Found:
+    """Runs on the reader thread."""
+    known = [key for key in keys if reader.has_call(key)]
+    boxes = {name: box for key in known for name, box in reader.presences(key).items()} if opened else None
+    return _Found(call_lines(reader, known), boxes)
+
+
+def _events(reader: Reader, digests: Sequence[bytes]) -> list[tuple[int, bytes]]:
+    """The entries of these events that stand in this region. Runs on the reader thread."""
+    found = (reader.event_entry(digest) for digest in digests)
+    return [each for each in found if each is not None]
+
+
+def _tell(
+    key: CallKey, found: Mapping[str, _Found], origins: Mapping[str, str], at: datetime, level: Level | None
+) -> Story:
+    """Runs on a thread of its own."""
+    stored = {region: gathered(each.lines, {}) for region, each in found.items()}
+    parts = [
+        Part(region, origins[region], each.boxes is not None, stored[region].facts, tuple(each.lines), _people(each))
+        for region, each in found.items()
+    ]
+    return tell(key, parts, homes_of(stored), at, level)
+
+
+def _people(found: _Found) -> dict[str, Opening]:
+    boxes = {name: open_box(box) for name, box in (found.boxes or {}).items()}
+    return {name: Opening(box.participant, box.name, box.salt) for name, box in boxes.items() if box is not None}
+
+
+def _covers(part: Part, calls: Sequence[str]) -> list[dict[str, object]]:
+    """How many entries of each call this region has: all of them are in the pack. Runs on a thread of its own."""
+    about = Counter(decode(leaf).get("call") for _, leaf in part.lines)
+    return [{"call": call, "entries": about[call]} for call in calls]
+
+
+def _leaf(story: Story, manifest: str, covers: Sequence[Mapping[str, object]]) -> bytes:
+    return canonical(
+        {
+            "kind": "evidence.exported",
+            "at": rfc3339(story.at),
+            "organization": story.key.organization,
+            "call": story.key.call,
+            "manifest": manifest,
+            "regions": [part.region for part in story.parts if part.opened],
+            "covers": list(covers),
+        }
+    )
+
+
+def _resolve(entry: asyncio.Future[int], commit: Commit) -> None:
+    if not entry.done():
+        entry.set_result(commit.results[0])
+
+
+def _proved(reader: Reader, entries: Sequence[int]) -> dict[str, bytes]:
+    """Files of one region, all of one snapshot. Runs on the reader thread."""
+    newest, leaf = reader.checkpoint(), reader.leaf(entries[-1])
+    if newest is None or leaf is None or newest[0] <= entries[-1]:
+        raise NotDurable("the checkpoint is not written yet")
+    size, note = newest
+    node = reader.tiles().node
+    proofs = [
+        {"hashes": [base64.b64encode(each).decode() for each in inclusion_path(entry, size, node)], "index": entry}
+        for entry in entries
+    ]
+    files = {
+        "export.json": leaf + b"\n",
+        "proofs.jsonl": records.lines(proofs),
+        "checkpoint.txt": note.encode(),
+    }
+    stamped = reader.timestamp()
+    if stamped is not None and stamped[0] == size:
+        files["timestamp.tsr"] = stamped[1]
+    return files
