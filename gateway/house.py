@@ -148,8 +148,7 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
         interpreter.flush()
 
     ledgers = Ledgers(changed, broken)
-    policy = _policy(settings)
-    interpreter = Interpreter(ledgers, metrics, policy, homes, now, random_id, secrets.token_bytes, broken)
+    interpreter = Interpreter(ledgers, metrics, _policy(settings), homes, now, random_id, secrets.token_bytes, broken)
     messages = Messages(ledgers, settings.retention.default, now)
     enactment = Enactment(interpreter, messages, residency, homes[""])
     intake = Intake(interpreter, enactment, homes[""])
