@@ -11,7 +11,7 @@ import asyncio
 import base64
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -34,6 +34,9 @@ from storage.reader import Reader
 PATIENCE: Final = 10.0
 """Seconds that an export waits for the disk."""
 
+Stamp = Callable[[str, str], Awaitable[bytes | None]]
+"""Has a region's checkpoint, given by its note, stamped by an authority; None where none is or none answers in time."""
+
 _UNNAMED: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -55,10 +58,11 @@ class _Found:
 class Evidence:
     """Makes evidence packs."""
 
-    def __init__(self, interpreter: Interpreter) -> None:
+    def __init__(self, interpreter: Interpreter, stamp: Stamp) -> None:
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
         self._now: Final = interpreter.now
+        self._stamp: Final = stamp
         self._turn: Final = asyncio.Lock()
         self._loop: Final = asyncio.get_running_loop()
 
@@ -81,6 +85,7 @@ class Evidence:
             exported = await self._export(story, files[records.MANIFEST])
             for part in story.parts:
                 files |= await self._proofs(part, exported[part.region])
+            files |= await self._stamps(story, files)
             name = f"evidence-{_UNNAMED.sub('-', key.call)[:64]}-{story.at.astimezone(UTC):%Y%m%dT%H%M%SZ}.zip"
             return Pack(name, await asyncio.to_thread(archive.write, files))
 
@@ -129,6 +134,13 @@ class Evidence:
         entries = [entry for entry, _ in part.lines]
         found = await self._ledgers.read(part.region, partial(_proved, entries=[*entries, exported]))
         return {f"regions/{part.region}/{name}": content for name, content in found.items()}
+
+    async def _stamps(self, story: Story, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """A time stamp of each checkpoint, where there is an authority that answers."""
+        notes = [files[f"regions/{part.region}/checkpoint.txt"].decode() for part in story.parts]
+        asked = (self._stamp(part.region, note) for part, note in zip(story.parts, notes, strict=True))
+        tokens = zip(story.parts, await asyncio.gather(*asked), strict=True)
+        return {f"regions/{part.region}/timestamp.tsr": token for part, token in tokens if token is not None}
 
 
 def _find(reader: Reader, keys: Sequence[CallKey], *, opened: bool) -> _Found:
@@ -197,12 +209,8 @@ def _proved(reader: Reader, entries: Sequence[int]) -> dict[str, bytes]:
         {"hashes": [base64.b64encode(each).decode() for each in inclusion_path(entry, size, node)], "index": entry}
         for entry in entries
     ]
-    files = {
+    return {
         "export.json": leaf + b"\n",
         "proofs.jsonl": records.lines(proofs),
         "checkpoint.txt": note.encode(),
     }
-    stamped = reader.timestamp()
-    if stamped is not None and stamped[0] == size:
-        files["timestamp.tsr"] = stamped[1]
-    return files

@@ -6,13 +6,15 @@ import asyncio
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 
 from storage.note import parse_note
-from tests.authority import Authority, Office
+from tests.authority import Authority, Behaviour, Office
 from tests.scenarios.events import observed
 from tests.scenarios.harness import REGIONS, Gateway
 
@@ -58,6 +60,24 @@ async def test_what_was_signed_is_stamped(gateway: Gateway, office: Office) -> N
         assert stamped.returncode == 0, stamped.stdout
         assert "existed at" in stamped.stdout
     assert not any(b"europe" in each or b"call" in each for each in office.asked)
+
+
+async def test_a_pack_carries_a_stamp_of_its_own_checkpoint(gateway: Gateway, office: Office) -> None:
+    """Asked for when it is made; an authority that hangs costs a few seconds and the stamp, nothing else."""
+    await gateway.tell(observed("call"))
+    behaviours: dict[Behaviour, bool] = {"stamps": True, "fails": False, "stalls": False}
+    for behaviour, stamped in behaviours.items():
+        office.behaviour = behaviour
+        began = time.monotonic()
+        answer = await gateway.ask("GET", "/v1/calls/call/evidence")
+        assert answer.status_code == 200
+        assert time.monotonic() - began < 9
+        with zipfile.ZipFile(BytesIO(answer.content)) as pack:
+            files = {name: pack.read(name) for name in pack.namelist()}
+        assert ("regions/europe/timestamp.tsr" in files) == stamped
+        if stamped:
+            body = parse_note(files["regions/europe/checkpoint.txt"].decode()).body
+            assert office.authority.believes(files["regions/europe/timestamp.tsr"], body.encode())
 
 
 async def test_an_authority_that_hangs_delays_nothing(gateway: Gateway, office: Office) -> None:
