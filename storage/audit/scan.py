@@ -97,7 +97,7 @@ class Scan:
             for place, computed in enumerate(found[tile * TILE_WIDTH : (tile + 1) * TILE_WIDTH]):
                 if hashes[place * HASH_SIZE : (place + 1) * HASH_SIZE] != computed:
                     index = tile * TILE_WIDTH + place
-                    return max(first, index * TILE_WIDTH), min(last, (index + 1) * TILE_WIDTH - 1)
+                    return max(first, index * TILE_WIDTH), (index + 1) * TILE_WIDTH - 1
         return first, last
 
     # -- one batch ----------------------------------------------------------------------------------------------------

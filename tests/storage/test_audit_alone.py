@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from storage.audit.verdict import INCOMPLETE, ROLLED_BACK, SOUND, TAMPERED, UNVE
 from storage.engine import connect_resting, sqlite3
 from storage.note import parse_verifiers
 from storage.operations import SignCheckpoint
-from tests.storage.audited import ORIGIN, WITNESS, Copied, Written, edited, noted, run
+from tests.storage.audited import ORIGIN, WITNESS, Copied, Edit, Written, change_leaf, edited, noted, rehash, run
 from tests.storage.desk import Desk
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,9 @@ def test_a_key_file_that_is_none_is_said(
     for words in (["--key", str(path)], ["--key", str(written.public), "--key", str(path)]):
         assert main(["ledger", "verify", str(copied.place), *words]) == UNVERIFIABLE
         assert "some.vkey" in capsys.readouterr().out
+    path.unlink()
+    assert main(["ledger", "verify", str(copied.place), "--key", str(path)]) == UNVERIFIABLE
+    assert "some.vkey" in capsys.readouterr().out
     path.write_text(log)
     assert main(["ledger", "verify", str(copied.place), "--key", str(path), "--witness", str(path)]) == UNVERIFIABLE
     assert "no key of a witness" in capsys.readouterr().out
@@ -147,10 +152,14 @@ LOOSE = [
 ]
 
 
+@pytest.mark.parametrize("edits", [(), (change_leaf(17, b"noted", b"Noted"), rehash)], ids=["", "and an entry"])
 @pytest.mark.parametrize(("table", "column", "value"), LOOSE)
-def test_tables_that_hold_anything_are_no_trap(copied: Copied, table: str, column: str, value: str) -> None:
+def test_tables_that_hold_anything_are_no_trap(
+    copied: Copied, table: str, column: str, value: str, edits: tuple[Edit, ...]
+) -> None:
     """Who owns the file owns its schema: values of any type in any column are refused and stop nothing."""
     copied.edit(
+        *edits,
         run(f"CREATE TABLE loose AS SELECT * FROM {table}"),
         run(f"UPDATE loose SET {column} = {value} WHERE rowid = (SELECT max(rowid) FROM loose)"),
         run(f"DROP TABLE {table}"),
@@ -175,9 +184,11 @@ def test_a_damaged_page_is_found_or_does_not_matter(written: Written, copied: Co
         assert found.exit != SOUND or read(copied.path) == rows, "what changed was read"
         exits.add(found.exit)
     assert {SOUND, TAMPERED} <= exits
-    for size in (0, 100, 4096, len(whole) // 2, len(whole) - 1):
+    for size, code in ((0, UNVERIFIABLE), (4096, TAMPERED), (len(whole) // 2, TAMPERED), (len(whole) - 1, TAMPERED)):
         copied.path.write_bytes(whole[:size])
-        assert copied.judge().exit in (TAMPERED, UNVERIFIABLE)
+        assert copied.judge().exit == code, size
+    copied.path.write_bytes(whole[:4096] + bytes(len(whole) - 4096))
+    assert copied.judge() == (TAMPERED, f"tampered: {copied.path}: the file is damaged")
 
 
 def read(path: Path) -> list[list[tuple[object, ...]]]:
@@ -231,6 +242,31 @@ def test_a_file_in_use_is_read_with_its_newest_entries(written: Written, tmp_pat
     assert {each.name for each in desk.data.iterdir()} == before
     desk.do(noted(1), SignCheckpoint())
     assert ledger.verify(desk.data, verifiers).line == f"sound: {ORIGIN}: 2 entries, 3 checkpoints"
+    assert desk.close() == 0
+    assert not desk.failures
+
+
+def test_a_file_that_is_written_to_is_read_in_one_snapshot(tmp_path: Path) -> None:
+    """However much is written meanwhile: what is read is what one commit left, its end signed or not yet."""
+    desk = Desk(tmp_path)
+    verifiers = parse_verifiers(desk.region.verifier)
+    done = threading.Event()
+
+    def write() -> None:
+        for start in itertools.count(0, 3000):
+            desk.do(*map(noted, range(start, start + 3000)), *([SignCheckpoint()] if start % 9000 else []))
+            if done.is_set():
+                return
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    try:
+        found = [ledger.verify(desk.data, verifiers) for _ in range(20)]
+    finally:
+        done.set()
+        writing.join()
+    assert {each.exit for each in found} <= {SOUND, INCOMPLETE}, found
+    assert len({each.line for each in found}) > 1
     assert desk.close() == 0
     assert not desk.failures
 

@@ -11,7 +11,7 @@ import pytest
 from storage.audit.verdict import INCOMPLETE, ROLLED_BACK, SOUND, TAMPERED, UNVERIFIABLE
 from storage.note import COSIGNATURE, ED25519, Note, Signature, parse_note, parse_verifiers
 from storage.operations import SignCheckpoint
-from storage.signing import Signer
+from storage.signing import Signer, load
 from tests.storage.audited import (
     AT,
     ORIGIN,
@@ -89,6 +89,16 @@ def test_three_levels_of_tiles_are_verified(tmp_path: Path) -> None:
     assert copied.judge().exit == SOUND
     copied.edit(run("UPDATE tiles SET hashes = zeroblob(32) WHERE level = 2"))
     assert copied.judge() == (TAMPERED, f"tampered: {ORIGIN}: tile 0 of level 2 was changed")
+
+
+def test_what_was_read_first_counts_to_the_end(tmp_path: Path) -> None:
+    """Entries are read in batches: that there were stamps is remembered from one to the next."""
+    desk = Desk(tmp_path)
+    desk.do(*map(noted, range(4_200)), SignCheckpoint())
+    desk.close()
+    copied = Copied(parse_verifiers(desk.region.verifier), desk.data)
+    copied.edit(unstamp(4_096, 4_200), *forge(load((desk.keys / "signing.key").read_text())))
+    assert copied.judge().line.endswith("entry 4096 does not say when it was written")
 
 
 # -- what somebody without the key does -------------------------------------------------------------------------------
@@ -373,9 +383,12 @@ def test_what_is_done_without_the_key_is_found(copied: Copied, edits: list[Edit]
 def test_a_stranger_beside_the_key_is_found(written: Written, copied: Copied) -> None:
     """Also by somebody who trusts both: one may not sign for the other."""
     stranger = Signer("notification-gateway/asia", ED25519, bytes(32))
+    both = [stranger.verifier, *written.verifiers]
     copied.edit(countersign(lambda own, note: stranger.sign(note.body)))
-    assert copied.judge(verifiers=[stranger.verifier, *written.verifiers]).exit == TAMPERED
+    assert copied.judge(verifiers=both).exit == TAMPERED
     assert copied.judge(verifiers=[stranger.verifier]).exit == UNVERIFIABLE
+    copied.edit(reword(300, ORIGIN, stranger.verifier.name), countersign(lambda own, note: stranger.sign(note.body)))
+    assert copied.judge(verifiers=both).line.endswith("the checkpoint of 300 entries is another one's")
 
 
 # -- what whoever has the key does ------------------------------------------------------------------------------------
@@ -397,6 +410,10 @@ BY_THE_SIGNER: dict[str, tuple[list[Edit], str]] = {
         "entry 19 does not stand where it says",
     ),
     "two entries of a call swapped": ([swap(16, 20)], "entry 16 does not stand where it says"),
+    "the first entry without a time": (
+        [change_leaf(0, b'"after_us":0,', b"")],
+        "entry 0 does not say when it was written",
+    ),
     "an entry without a time": ([unstamp(300, 301)], "entry 300 does not say when it was written"),
     "the last entry without a time": ([unstamp(599, 600)], "entry 599 does not say when it was written"),
     "an entry before its time": ([change_leaf(19, b'"after_us":', b'"after_us":-1')], "entry 19 was written before"),
@@ -499,8 +516,12 @@ def test_a_checkpoint_brought_along_must_be_one(written: Written, copied: Copied
         found = copied.judge(copied.lay("brought.txt", text), verifiers=both)
         assert found.exit == code, (text, found)
         assert "brought.txt" in found.line
-    assert copied.judge(copied.place / "nowhere.txt").exit == UNVERIFIABLE
-    assert copied.judge(copied.place).exit == UNVERIFIABLE
+    binary = copied.place / "binary.txt"
+    binary.write_bytes(b"\xff" + good.encode())
+    for path in (binary, copied.place / "nowhere.txt", copied.place):
+        found = copied.judge(path)
+        assert found.exit == UNVERIFIABLE
+        assert str(path) in found.line
 
 
 def test_a_checkpoint_brought_along_covers_what_the_file_has_not_signed(copied: Copied) -> None:
