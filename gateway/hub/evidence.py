@@ -103,8 +103,7 @@ class Evidence:
         story = await asyncio.to_thread(_tell, key, found, origins, self._now(), level)
         digests = [bytes.fromhex(each.event) for each in story.openers.values() if each.event is not None]
         events = {name: await self._ledgers.read(name, partial(_events, digests=digests)) for name in found}
-        parts = [replace(part, lines=tuple(sorted({*part.lines, *events[part.region]}))) for part in story.parts]
-        return replace(story, parts=tuple(parts))
+        return await asyncio.to_thread(_with_events, story, events)
 
     async def _export(self, story: Story, manifest: bytes) -> dict[str, int]:
         """Record the export in every region it is of; the entry of each."""
@@ -166,6 +165,12 @@ def _tell(
         for region, each in found.items()
     ]
     return tell(key, parts, homes_of(stored), at, level)
+
+
+def _with_events(story: Story, events: Mapping[str, Sequence[tuple[int, bytes]]]) -> Story:
+    """Runs on a thread of its own."""
+    parts = [replace(part, lines=tuple(sorted({*part.lines, *events[part.region]}))) for part in story.parts]
+    return replace(story, parts=tuple(parts))
 
 
 def _people(found: _Found) -> dict[str, Opening]:
