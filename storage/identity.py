@@ -10,18 +10,21 @@ import contextlib
 import hmac
 import os
 import uuid
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
-from storage.engine import OLDEST, connect_writer, sqlite3
+from storage.condition import is_whole
+from storage.engine import OLDEST, connect_resting, connect_writer, sqlite3
 from storage.entry import canonical
-from storage.keyring import confirm, take_keyring
+from storage.keyring import Keyring, confirm, take_keyring
 from storage.premises import RESTORE, Premises, sync_directory, write_file
 from storage.schema import migrate
 from storage.signing import Signer
 from storage.slots import Slots
 from storage.vault import MASTER_SIZE, Vault, derive
+
+_BACKUP: Final = "restore it from a backup"
 
 
 class Identity(NamedTuple):
@@ -63,7 +66,7 @@ def establish(premises: Premises, ledger: str) -> Keys:
         )
     manifest = _manifest(premises)
     if manifest is not None and premises.database.stat().st_size == 0:
-        raise premises.refuse("the region's file is empty", premises.database, "restore it from a backup")
+        raise premises.refuse("the region's file is empty", premises.database, _BACKUP)
     if manifest is not None and manifest.region != premises.name:
         raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
     master = _master(premises)
@@ -71,6 +74,8 @@ def establish(premises: Premises, ledger: str) -> Keys:
     slots = _slots(premises, master)
     vault = Vault(premises.name, master, slots)
     try:
+        if manifest is not None:
+            _inspect(premises, master, manifest, keyring)
         _establish_file(premises, master, manifest)
         slots.reclaim(_used_slots(premises, slots))
         confirm(premises, keyring)
@@ -78,6 +83,21 @@ def establish(premises: Premises, ledger: str) -> Keys:
         vault.close()
         raise
     return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public)
+
+
+def _inspect(premises: Premises, master: bytes, manifest: _Manifest, keyring: Keyring) -> None:
+    """Refuse a file that is not the one of these keys, or not of one piece, while nothing has been changed yet.
+
+    A log that does not belong to the file would be copied into it, and the keys of rows that it hides overwritten.
+    """
+    with contextlib.closing(connect_resting(premises.database)) as connection:
+        row = connection.execute("SELECT region, uuid, epoch, key_check FROM identity").fetchone()
+        if row is None:
+            raise premises.refuse("the file has lost its identity", premises.database, _BACKUP)
+        _compare(premises, Identity(*row), master, manifest)
+        confirm(premises, keyring)
+        if not is_whole(connection):
+            raise premises.refuse("file and log are not of one piece", premises.database, _BACKUP)
 
 
 def _manifest(premises: Premises) -> _Manifest | None:
@@ -117,8 +137,6 @@ def _establish_file(premises: Premises, master: bytes, manifest: _Manifest | Non
     with contextlib.closing(connect_writer(premises.database)) as connection:
         row = connection.execute("SELECT region, uuid, epoch, key_check FROM identity").fetchone()
         if row is None:
-            if manifest is not None:
-                raise premises.refuse("the file has lost its identity", premises.database, "restore it from a backup")
             row = _new_identity(premises.name, master)
             with connection:
                 connection.execute(

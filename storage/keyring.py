@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import NamedTuple
 
-from storage.engine import connect_writer
+from storage.engine import connect_resting
 from storage.note import COSIGNATURE, ED25519, parse_note
 from storage.premises import RESTORE, Premises, write_file
 from storage.signing import Signer, judge, load, new_key
@@ -40,7 +40,7 @@ def take_keyring(premises: Premises, ledger: str) -> Keyring:
 def _newest_note(premises: Premises) -> str | None:
     if not premises.has(premises.database) or premises.database.stat().st_size == 0:
         return None
-    with contextlib.closing(connect_writer(premises.database)) as connection:
+    with contextlib.closing(connect_resting(premises.database)) as connection:
         if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'checkpoints'").fetchone() is None:
             return None
         row = connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()

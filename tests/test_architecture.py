@@ -39,8 +39,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage": {
         PURE: "entry errors merkle moment note operations witness",
-        TABLES: """apply calls clock connection cosigning engine identity keyring ledger messages premises presences
-            reader schema signing slots sweep timestamping transaction tree vault wal writer""",
+        TABLES: """apply calls clock condition connection cosigning engine identity keyring ledger messages premises
+            presences reader schema signing slots sweep timestamping transaction tree vault wal writer""",
         FACADE: "region residue",
     },
     "storage.audit": {
