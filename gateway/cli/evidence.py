@@ -52,7 +52,7 @@ def export(
 ) -> None:
     """Write the evidence of CALL to one file: entries, proofs, signed checkpoints, and a report to read and print."""
     settings = load(config, os.environ)
-    with _new_file(out) as aside:
+    with new_file(out) as aside:
         pack = _pack(settings, call, organization, level, regions)
         descriptor = os.open(aside, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, "wb") as file:
@@ -88,7 +88,7 @@ async def _offline(
 
 
 @contextlib.contextmanager
-def _new_file(out: Path) -> Iterator[Path]:
+def new_file(out: Path) -> Iterator[Path]:
     """A file beside `out` that takes its name when all went well, and is gone otherwise.
 
     Raises FileExistsError before anything is asked for if there is such a file, and OSError where none can be made.

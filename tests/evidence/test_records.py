@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -121,6 +122,14 @@ def test_nobody_is_named_of_a_region_that_is_not_opened(world: World, opened: tu
         named = region in opened
         assert (raw_id(user, resource).encode() in everything) is named
         assert (f"{user.title()} Exemplar".encode() in everything) is named
+
+
+def test_people_of_a_part_that_was_not_opened_are_never_written(world: World) -> None:
+    """Even if somebody handed them over."""
+    parts = [replace(part, opened=False) for part in world.story().parts]
+    files = contents(tell(world.key, parts, {world.key: "europe"}, world.now, None))
+    assert files["participants.jsonl"] == b""
+    assert b"Exemplar" not in b"".join(files.values())
 
 
 def test_who_was_erased_is_named_nowhere_and_still_counted(world: World) -> None:
