@@ -16,8 +16,10 @@ TESTS = Path(__file__).resolve().parent.parent
 
 PROMISES = {
     "P1 a receipt is durable": [
-        "scenarios/test_durability.py::test_every_receipt_survives_a_kill",
-        "scenarios/test_durability.py::test_a_receipt_is_only_given_for_what_is_on_disk",
+        "scenarios/test_kills.py::test_every_receipt_survives_every_kill",
+        "scenarios/test_kills.py::test_a_receipt_is_only_given_for_what_is_on_disk",
+        "storage/test_powerloss.py::test_nothing_confirmed_is_lost_when_the_power_goes",
+        "storage/test_failed_sync.py::test_a_failed_sync_is_never_taken_for_one_that_worked",
         "scenarios/test_restart.py::test_everything_comes_back_after_a_kill",
     ],
     "P2 no silent gap": [
