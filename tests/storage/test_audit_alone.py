@@ -260,13 +260,15 @@ def test_a_file_that_is_written_to_is_read_in_one_snapshot(tmp_path: Path) -> No
 
     writing = threading.Thread(target=write)
     writing.start()
+    seen: set[str] = set()
     try:
-        found = [ledger.verify(desk.data, verifiers) for _ in range(20)]
+        while len(seen) < 15:
+            found = ledger.verify(desk.data, verifiers)
+            assert found.exit in (SOUND, INCOMPLETE), found
+            seen.add(found.line)
     finally:
         done.set()
         writing.join()
-    assert {each.exit for each in found} <= {SOUND, INCOMPLETE}, found
-    assert len({each.line for each in found}) > 1
     assert desk.close() == 0
     assert not desk.failures
 
