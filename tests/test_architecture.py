@@ -44,9 +44,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         FACADE: "region residue",
     },
     "storage.audit": {
-        PURE: "archive verdict",
-        TABLES: "brought file scan",
-        FACADE: "ledger stamp witness",
+        PURE: "archive coverage entries meeting order tables verdict",
+        TABLES: "brought claims file proved scan",
+        FACADE: "ledger pack stamp witness",
         ROOT: "__main__",
     },
 }

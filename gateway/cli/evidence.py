@@ -62,6 +62,34 @@ def export(
     click.echo(f"wrote {out}")
 
 
+@evidence.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "keys",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    metavar="VKEY_FILE",
+    help="The public keys of the ledgers it comes from; may be repeated.",
+)
+@click.option("--tsa", type=click.Path(path_type=Path), metavar="CA_PEM", help="Whom to trust for its time stamps.")
+def verify(file: Path, keys: tuple[Path, ...], tsa: Path | None) -> int:
+    """Check every claim of the evidence pack FILE, with public keys alone; exits 0, 10, 20 or 40."""
+    from storage.audit import pack
+    from storage.audit.brought import read_verifiers
+    from storage.audit.stamp import read_roots
+    from storage.audit.verdict import Refused
+
+    try:
+        verifiers = read_verifiers(keys)
+        judged = pack.verify(file, verifiers, roots=None if tsa is None else read_roots(tsa))
+    except Refused as refused:
+        judged = refused.verdict
+    click.echo(judged.line)
+    return judged.exit
+
+
 def _pack(
     settings: Settings, call: str, organization: str | None, level: str | None, regions: tuple[str, ...]
 ) -> bytes:

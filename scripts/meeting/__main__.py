@@ -19,7 +19,7 @@ import click
 import httpx
 from rich.console import Console
 
-from . import evidence, figures, living, report
+from . import audit, evidence, figures, living, report
 from .cast import cast
 from .control import Control
 from .narrator import Narrator
@@ -75,14 +75,19 @@ async def _run(console: Console, home: Path, *, once: bool, silent: int) -> int:
         try:
             await meeting.run()
             found = await evidence.gather(meeting, control, home / "data")
+            audited = await audit.examine(gateway, home / "auditor")
         except (httpx.HTTPError, DemoFailed) as error:
             raise DemoFailed(
                 f"{error or type(error).__name__}; the gateway last logged: {gateway.last_word()}"
             ) from error
         report.show(console, found)
-        judged = figures.judge(found)
+        report.show_spoken(console, "The evidence, verified in an empty directory", audited)
+        judged = [*figures.judge(found), *audit.figures(audited)]
         if once:
             judged += figures.ending(await meeting.stop(), await gateway.stop())
+            books = await audit.close_the_books(gateway)
+            report.show_spoken(console, "The ledgers, after the gateway has ended", books)
+            judged += audit.closing_figures(books)
         right = report.show_figures(console, judged)
         if not once:
             await _stay(console, gateway, control, home)

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .audit import Spoken
 from .cast import Person
 from .chat import LINES, history
 from .control import Answer
@@ -34,6 +35,15 @@ def show(console: Console, evidence: Evidence) -> None:
     for part in (_notices, _people, _gaps, _messages, _sweep):
         console.print()
         part(console, evidence)
+
+
+def show_spoken(console: Console, title: str, spoken: Sequence[Spoken]) -> None:
+    """Commands with what they said and their exits."""
+    console.print()
+    console.print(Text(title, style="bold"))
+    for each in spoken:
+        console.print(Text(f"  $ {each.command}", style="dim"))
+        console.print(Text(f"    {each.line}  [exit {each.exit}]"))
 
 
 def show_figures(console: Console, figures: Sequence[Figure]) -> bool:

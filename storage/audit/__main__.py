@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.audit import ledger
+from storage.audit import ledger, pack
 from storage.audit.brought import read_verifiers, read_witnesses
-from storage.audit.stamp import with_stamp
+from storage.audit.stamp import read_roots, with_stamp
 from storage.audit.verdict import Refused, Verdict
 from storage.audit.witness import cosign_files, make_key
 
@@ -40,6 +40,11 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     cosign.add_argument("--out", type=Path, metavar="FILE", help="where the cosigned checkpoint goes")
     cosign.set_defaults(act=_cosign)
+    packs = subjects.add_parser("evidence", help="the evidence of a call").add_subparsers(required=True)
+    examine = packs.add_parser("verify", parents=[keyed], allow_abbrev=False, help="check every claim of a pack")
+    examine.add_argument("pack", type=Path, metavar="FILE", help="the evidence pack")
+    examine.add_argument("--tsa", type=Path, metavar="CA_PEM", help="whom to trust for the time stamps")
+    examine.set_defaults(act=_judge_pack)
     key = ledgers.add_parser("witness-key", help="make the key of a witness")
     key.add_argument("name", help="like witness.example/w1")
     key.add_argument("--out", type=Path, required=True, metavar="FILE", help="the private key; public: FILE.vkey")
@@ -56,6 +61,14 @@ def _judge_ledger(given: argparse.Namespace) -> int:
     except Refused as refused:
         judged = refused.verdict
     return _say(judged)
+
+
+def _judge_pack(given: argparse.Namespace) -> int:
+    try:
+        roots = None if given.tsa is None else read_roots(given.tsa)
+        return _say(pack.verify(given.pack, read_verifiers(given.key), roots=roots))
+    except Refused as refused:
+        return _say(refused.verdict)
 
 
 def _say(judged: Verdict) -> int:

@@ -1,0 +1,182 @@
+"""What a pack claims beside its entries: tables, coverage, words and names, each compared with what the entries prove.
+
+Rules: made again from the entries and compared whole; words must have the digest that the ledger keeps of them, and a
+name must open the commitment of its presence. Lists that follow the order of a fold are compared in any order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from storage.audit import entries, tables
+from storage.audit.coverage import covered, owing
+from storage.audit.entries import Entry, Malformed
+from storage.audit.meeting import Meeting, Notice
+from storage.audit.order import told
+from storage.audit.tables import Row
+from storage.entry import canonical
+
+
+class Told(NamedTuple):
+    """What the claims come to."""
+
+    notices: int
+    people: int
+    gaps: int
+
+
+class _Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line of `participants.jsonl`."""
+
+    name: str | None
+    participant: str
+    presence: str
+    region: str
+    salt: str
+
+
+class _Words(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A text as it was told, None where whoever exported did not know it any more, and its digest."""
+
+    digest: str
+    text: dict[str, Any] | None
+
+
+def check(
+    files: Mapping[str, bytes],
+    call: str,
+    regions: Mapping[str, Sequence[Entry]],
+    level: str | None,
+    at: datetime,
+    opened: frozenset[str],
+) -> Told:
+    """Compare every table of the pack with what its entries prove. Raises Malformed."""
+    meeting = told(call, regions)
+    _compare(files, "levels.jsonl", tables.levels(regions), _numbered)
+    _compare(files, "presences.jsonl", tables.presences(regions), lambda row: str(row.get("presence")))
+    _compare(files, "episodes.jsonl", tables.episodes(meeting, regions), lambda row: str(row.get("episode")))
+    _check_words(files["notices.jsonl"], meeting)
+    _check_people(files["participants.jsonl"], regions, opened)
+    proved = covered(meeting, level, at)
+    _check_coverage(files["coverage.json"], proved)
+    people = {presence.id for notice in meeting.notices for presence in owing(meeting, notice)}
+    gaps = sum(len(notice["gaps"]) for notice in proved["notices"])
+    return Told(len(meeting.notices), len(people), gaps)
+
+
+def _numbered(row: Row) -> str:
+    return f"{row.get('region')} {row.get('entry')}"
+
+
+def _rows(where: str, data: bytes) -> list[Row]:
+    return [entries.fields(f"{where} line {line}", each) for line, each in enumerate(entries.lines(where, data), 1)]
+
+
+def _compare(files: Mapping[str, bytes], where: str, made: Iterable[Row], name: Callable[[Row], str]) -> None:
+    """The lines of a file are those made from the entries: none missing, none besides, none other."""
+    found = _rows(where, files[where])
+    claimed, proved = {name(row): row for row in found}, {name(row): row for row in made}
+    for missing in proved.keys() - claimed.keys():
+        raise Malformed(f"{where}: {missing} is missing")
+    for extra in claimed.keys() - proved.keys():
+        raise Malformed(f"{where}: {_short(extra)} is in no entry")
+    if len(found) != len(claimed):
+        raise Malformed(f"{where}: something is there twice")
+    for each, row in claimed.items():
+        if canonical(row) != canonical(proved[each]):
+            raise Malformed(f"{where}: {each} is not as the entries say")
+
+
+def _short(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text[:64])
+
+
+def _check_coverage(data: bytes, proved: Row) -> None:
+    """The coverage claimed is the one proved; where it is not, say of which notice."""
+    where = "coverage.json"
+    (claimed, *more) = _rows(where, data) or [{}]
+    found = claimed.get("notices")
+    if more or not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise Malformed(f"{where}: it is not the coverage of a call")
+    by_id = {str(each.get("notice")): each for each in found}
+    for notice in proved["notices"]:
+        other = by_id.pop(notice["notice"], None)
+        if other is None:
+            raise Malformed(f"{where}: notice {notice['notice']} is missing")
+        if canonical(other) != canonical(notice):
+            raise Malformed(f"{where}: notice {notice['notice']}: {_difference(other, notice)}")
+    if by_id:
+        raise Malformed(f"{where}: {_short(min(by_id))} is no notice of the entries")
+    if canonical({**claimed, "notices": []}) != canonical({**proved, "notices": []}) or len(found) != len(
+        proved["notices"]
+    ):
+        raise Malformed(f"{where}: it does not end as the entries do")
+
+
+def _difference(claimed: Row, proved: Row) -> str:
+    said = claimed.get("proved")
+    count = len(said) if isinstance(said, list) else 0
+    if count > len(proved["proved"]):
+        return f"{count} are claimed to be proved, the entries prove {len(proved['proved'])}"
+    if count < len(proved["proved"]):
+        return f"{count} are said to be proved, the entries prove {len(proved['proved'])}"
+    return "it is not as the entries say"
+
+
+def _check_words(data: bytes, meeting: Meeting) -> None:
+    """Every notice is there, as issued, and every text has the digest that was told."""
+    where = "notices.jsonl"
+    rows = {str(row.get("notice")): row for row in _rows(where, data)}
+    if len(rows) != len(entries.lines(where, data)) or rows.keys() != {each.fact.notice for each in meeting.notices}:
+        raise Malformed(f"{where}: it does not have each notice of the entries once")
+    for notice in meeting.notices:
+        row, line = rows[notice.fact.notice], f"{where}: notice {notice.fact.notice}"
+        texts = row.get("texts")
+        if not isinstance(texts, dict) or texts.keys() != notice.fact.digests.keys():
+            raise Malformed(f"{line}: it was told in other languages")
+        for locale, words in texts.items():
+            _check_text(f"{line} in {locale}", entries.shaped(line, words, _Words), notice, locale)
+        if canonical(row) != canonical(tables.notice(notice, texts)):
+            raise Malformed(f"{line}: it is not as the entries say")
+
+
+def _check_text(where: str, words: _Words, notice: Notice, locale: str) -> None:
+    fact = notice.fact
+    if words.digest != fact.digests[locale]:
+        raise Malformed(f"{where}: the digest is not the one that was told")
+    if words.text is None:
+        return
+    said = {"notice": fact.notice, "capability": fact.capability, "change": fact.change, "text": words.text}
+    if "sha256:" + hashlib.sha256(canonical(said)).hexdigest() != words.digest:
+        raise Malformed(f"{where}: these are not the words that were told")
+
+
+def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: frozenset[str]) -> None:
+    """Whoever is named was there: the name opens the commitment of the presence, once, where names may be given."""
+    where = "participants.jsonl"
+    committed = {
+        (entry.region, entry.fact.presence): entry.fact.commitment
+        for found in regions.values()
+        for entry in found
+        if isinstance(entry.fact, entries.Entered)
+    }
+    for line, row in enumerate(_rows(where, data), 1):
+        place = f"{where} line {line}"
+        person = entries.shaped(place, row, _Person)
+        if person.region not in opened:
+            raise Malformed(f"{place}: nobody of region {_short(person.region)} was to be named")
+        commitment = committed.pop((person.region, person.presence), None)
+        if commitment is None:
+            raise Malformed(f"{place}: presence {_short(person.presence)} is in no entry, or was named before")
+        try:
+            salted = bytes.fromhex(person.salt) + person.participant.encode()
+        except ValueError:
+            raise Malformed(f"{place}: the salt is none") from None
+        if not hmac.compare_digest(commitment, "sha256:" + hashlib.sha256(salted).hexdigest()):
+            raise Malformed(f"{place}: presence {person.presence} is somebody else")

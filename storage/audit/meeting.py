@@ -1,0 +1,253 @@
+"""A call as its entries tell it: who was in it and from when to when, what was told, and who proved what.
+
+Rules: written from the rules of docs/ledger.md and not from the gateway's code, so that each checks the other; nobody
+is named, a person is known by its presences; entries are told one by one in the order in which they hold (see `order`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from storage.audit import entries
+from storage.audit.entries import Entry, Fact
+
+ENDINGS = frozenset({"stopped", "failed"})
+"""Changes that end their episode."""
+CONSENTS = frozenset({"consented", "declined", "withdrawn"})
+
+
+@dataclass(slots=True, eq=False)
+class Presence:
+    """Somebody in the call. `gone_at`: when the last session was lost, None while one is here."""
+
+    id: str
+    who: str
+    since: datetime
+    owes: bool
+    reached: bool = False
+    sessions: set[str] = field(default_factory=set)
+    gone_at: datetime | None = None
+    closed_at: datetime | None = None
+    closed_reason: str | None = None
+
+    def take_part(self, at: datetime) -> None:
+        """Who only observed owes what is on from now on."""
+        if not self.owes:
+            self.owes, self.since = True, at
+
+    def absorb(self, part: Presence) -> None:
+        """`part` is the same person in the same call."""
+        self.since = min(self.since, part.since)
+        self.owes = self.owes or part.owes
+        self.reached = self.reached or part.reached
+        self.sessions |= part.sessions
+        lost = [each.gone_at for each in (self, part) if each.gone_at is not None]
+        self.gone_at = None if self.sessions else max(lost, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A level that was confirmed, and the entry that says so."""
+
+    level: str
+    at: datetime
+    region: str
+    number: int
+
+
+@dataclass(slots=True, eq=False)
+class Notice:
+    """What everyone had to be told, with what is proved of it: person to levels, presence to when it was sent."""
+
+    fact: entries.Issued
+    said: dict[str, list[Proof]] = field(default_factory=dict)
+    sent: dict[str, Proof] = field(default_factory=dict)
+
+    @property
+    def ends(self) -> bool:
+        """Whether it ends its episode."""
+        return self.fact.change in ENDINGS
+
+
+@dataclass(slots=True, eq=False)
+class Episode:
+    """One run of a capability."""
+
+    id: str
+    capability: str
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One call until it becomes part of another: its notices in order, and which episode of each capability is on."""
+
+    notices: list[Notice] = field(default_factory=list)
+    running: dict[str, Episode] = field(default_factory=dict)
+
+
+class Meeting:
+    """A call and all that became part of it."""
+
+    def __init__(self, call: str) -> None:
+        self._main = Call()
+        self._calls: dict[str, Call] = {call: self._main}
+        """By id; one that became part of another leads to that."""
+        self._same: dict[str, str] = {}
+        self._told: dict[str, Notice] = {}
+        self.episodes: dict[str, Episode] = {}
+        self.presences: dict[str, Presence] = {}
+        """By id; one that became part of another leads to that."""
+        self.clock: datetime | None = None
+        """The time of the newest entry that counts."""
+
+    @property
+    def notices(self) -> list[Notice]:
+        """The notices of the call, in order: by revision, those of a merged call among them by time."""
+        return self._main.notices
+
+    def name(self, who: str) -> str:
+        """By which name a person goes since calls were merged."""
+        while who in self._same:
+            who = self._same[who]
+        return who
+
+    def add(self, entry: Entry) -> None:
+        """The next entry that counts."""
+        fact = entry.fact
+        if fact is None:
+            return
+        self.clock = fact.at if self.clock is None else max(self.clock, fact.at)
+        self._take(self._calls.setdefault(fact.call, Call()), fact, entry)
+
+    def _take(self, call: Call, fact: Fact, entry: Entry) -> None:
+        """What nothing told of before is passed over: it proves nothing, and removed entries show by their count."""
+        match fact:
+            case entries.Issued():
+                self._issue(call, fact)
+            case entries.CallEnded():
+                for episode in call.running.values():
+                    _end(episode, fact.at)
+                call.running.clear()
+            case entries.Changed() if fact.state == "inactive":
+                _end(call.running.pop(fact.capability, None), fact.at)
+            case entries.CallMerged():
+                self._merge(call, fact)
+            case entries.Entered():
+                self.presences[fact.presence] = Presence(
+                    fact.presence, fact.who, fact.at, owes=fact.role == "participant"
+                )
+            case entries.Sent():
+                self._send(fact, Proof("sent", fact.at, entry.region, entry.number))
+            case entries.Proved():
+                self._prove(fact, Proof(fact.level, fact.at, entry.region, entry.number))
+            case _:
+                _attend(self.presences, fact)
+
+    def _issue(self, call: Call, fact: entries.Issued) -> None:
+        if fact.notice in self._told:
+            return
+        notice = self._told[fact.notice] = Notice(fact)
+        call.notices.append(notice)
+        episode = self.episodes.get(fact.episode)
+        if episode is None:
+            episode = self.episodes[fact.episode] = Episode(fact.episode, fact.capability, fact.at)
+        if fact.change == "started":
+            call.running[fact.capability] = episode
+        elif notice.ends:
+            _end(episode, fact.at)
+            call.running.pop(fact.capability, None)
+
+    def _send(self, fact: entries.Sent, proof: Proof) -> None:
+        presences = [self.presences[each].id for each in fact.presences if each in self.presences]
+        for notice in fact.notices:
+            if notice in self._told:
+                for presence in presences:
+                    self._told[notice].sent.setdefault(presence, proof)
+
+    def _prove(self, fact: entries.Proved, proof: Proof) -> None:
+        notice, presence = self._told.get(fact.notice), self.presences.get(fact.presence)
+        if notice is None or presence is None:
+            return
+        said = notice.said.setdefault(self.name(presence.who), [])
+        known = [each.level for each in said]
+        if fact.level in CONSENTS:
+            # Of consent the last word holds, and it was said when it was said last.
+            said[:] = [each for each in said if each.level != fact.level]
+            said.append(proof)
+        elif fact.level not in known:
+            said.append(proof)
+
+    def _merge(self, call: Call, fact: entries.CallMerged) -> None:
+        source = self._calls.get(fact.source)
+        if source is None or source is call:
+            return
+        for name, each in self._calls.items():
+            if each is source:
+                self._calls[name] = call
+        self._join_people(source, fact)
+        call.notices = sorted([*source.notices, *call.notices], key=lambda notice: notice.fact.at)
+        for capability, theirs in source.running.items():
+            ours = call.running.setdefault(capability, theirs)
+            if ours is not theirs:
+                # Everyone was told of one of them: the one that began first goes on.
+                kept, other = (theirs, ours) if theirs.started_at < ours.started_at else (ours, theirs)
+                call.running[capability] = kept
+                _end(other, fact.at)
+
+    def _join_people(self, source: Call, fact: entries.CallMerged) -> None:
+        for there, here in fact.same:
+            theirs, ours = self.name(there), self.name(here)
+            if theirs != ours:
+                self._same[theirs] = ours
+                for notice in source.notices:
+                    _rename(notice, theirs, ours)
+        for part, whole in fact.united:
+            other, kept = self.presences.get(part), self.presences.get(whole)
+            if other is None or kept is None or other is kept:
+                continue
+            kept.absorb(other)
+            for notice in self._told.values():
+                if other.id in notice.sent:
+                    sent = notice.sent.pop(other.id)
+                    known = notice.sent.setdefault(kept.id, sent)
+                    notice.sent[kept.id] = min(known, sent, key=lambda proof: proof.at)
+            for name, each in self.presences.items():
+                if each is other:
+                    self.presences[name] = kept
+
+
+def _end(episode: Episode | None, at: datetime) -> None:
+    if episode is not None and episode.ended_at is None:
+        episode.ended_at = at
+
+
+def _rename(notice: Notice, theirs: str, ours: str) -> None:
+    said = notice.said.pop(theirs, [])
+    if said:
+        notice.said[ours] = said
+
+
+def _attend(presences: Mapping[str, Presence], fact: Fact) -> None:
+    presence = presences.get(getattr(fact, "presence", ""))
+    if presence is None:
+        return
+    match fact:
+        case entries.Listed():
+            if fact.listed and not presence.reached:
+                presence.take_part(fact.at)
+        case entries.Joined():
+            if fact.role == "participant":
+                presence.take_part(fact.at)
+            presence.sessions.add(fact.session)
+            presence.reached, presence.gone_at = True, None
+        case entries.Lost():
+            presence.sessions.discard(fact.session)
+            if not presence.sessions and presence.closed_at is None:
+                presence.gone_at = fact.at
+        case entries.Closed():
+            presence.closed_at, presence.closed_reason = fact.at, fact.reason
+            presence.sessions.clear()

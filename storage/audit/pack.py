@@ -1,0 +1,202 @@
+"""The verifier of an evidence pack: from the signed checkpoints to the entries, and from the entries to every claim.
+
+Rules: needs the pack and public keys; what is wrong first is said, with its place. Nothing of a pack is believed: its
+files are those of a manifest that its own ledger entry vouches for, that entry and all others lead to a checkpoint that
+a given key signed, the entries of the call are all there, and every table is made again from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from storage.audit import archive, claims, entries
+from storage.audit.entries import Entry, Malformed
+from storage.audit.proved import Part, check_part
+from storage.audit.stamp import judge_stamp
+from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE, Refused, Verdict, verdict
+from storage.note import Verifier
+from storage.timestamping import Root, TokenRefused, stamped_at
+
+FORMAT: Final = "notices-evidence/1"
+MANIFEST: Final = "manifest.json"
+
+_TABLES: Final = ("coverage.json", "episodes.jsonl", "levels.jsonl", "notices.jsonl", "participants.jsonl")
+_FILES: Final = ("README.txt", *_TABLES, "presences.jsonl", "report.html")
+_REGION_FILES: Final = ("checkpoint.txt", "entries.jsonl", "export.json", "proofs.jsonl")
+
+
+class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A region of the pack: its ledger, how many entries, and whether people are named."""
+
+    entries: int
+    opened: bool
+    origin: str
+    region: str
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the pack is of, and the digests of its files."""
+
+    at: entries.Moment
+    call: str
+    files: dict[str, str]
+    format: str
+    level: entries.Level | None
+    organization: str
+    regions: tuple[Region, ...]
+
+
+def verify(path: Path, verifiers: Sequence[Verifier], *, roots: Sequence[Root] | None = None) -> Verdict:
+    """Verify the pack in `path`, signed by some of `verifiers`.
+
+    With `roots`, the certificates of trusted authorities, every region's checkpoint must have a time stamp.
+    """
+    try:
+        return _verify(_read(path), path, verifiers, roots)
+    except Refused as refused:
+        return refused.verdict
+    except Malformed as error:
+        return verdict(TAMPERED, f"{path}: {error}")
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(archive.LARGEST + 1)
+    except OSError as error:
+        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
+    try:
+        return archive.read(data)
+    except archive.NoPack as error:
+        raise Refused(UNVERIFIABLE, f"{path}: {error}") from None
+    except archive.BrokenPack as error:
+        raise Refused(TAMPERED, f"{path}: {error}") from None
+
+
+def _verify(
+    files: Mapping[str, bytes], path: Path, verifiers: Sequence[Verifier], roots: Sequence[Root] | None
+) -> Verdict:
+    manifest = _manifest(files)
+    digest = "sha256:" + hashlib.sha256(files[MANIFEST]).hexdigest()
+    parts = {region.region: check_part(files, region.region, region.origin, verifiers) for region in manifest.regions}
+    for region in manifest.regions:
+        _check_export(parts[region.region], manifest, digest)
+    _check_digests(files, manifest)
+    for region in manifest.regions:
+        if len(parts[region.region].entries) != region.entries:
+            raise Malformed(f"{MANIFEST}: it does not have the number of entries of region {region.region}")
+    found = {name: _about(part, manifest) for name, part in parts.items()}
+    later = sum(_check_whole(part, manifest) for part in parts.values())
+    opened = frozenset(region.region for region in manifest.regions if region.opened)
+    told = claims.check(files, manifest.call, found, manifest.level, manifest.at, opened)
+    since = [_stamp(files, region.region, roots) for region in manifest.regions]
+    return _conclude(manifest, parts, told, later, [each for each in since if each is not None])
+
+
+def _manifest(files: Mapping[str, bytes]) -> Manifest:
+    """The manifest, once the pack has exactly the files that it must have. Raises Malformed, Refused."""
+    if MANIFEST not in files:
+        raise Malformed(f"{MANIFEST} is missing")
+    (line,) = entries.lines(MANIFEST, files[MANIFEST]) or [b""]
+    fields = entries.fields(MANIFEST, line)
+    if fields.get("format") != FORMAT:
+        raise Refused(UNVERIFIABLE, f"{MANIFEST}: the pack has another format than {FORMAT}")
+    manifest = entries.shaped(MANIFEST, fields, Manifest)
+    names = [each.region for each in manifest.regions]
+    if not names or names != sorted(set(names)):
+        raise Malformed(f"{MANIFEST}: the regions are not in order")
+    needed = {MANIFEST, *_FILES} | {f"regions/{name}/{each}" for name in names for each in _REGION_FILES}
+    for missing in sorted(needed - files.keys()):
+        raise Malformed(f"{missing} is missing")
+    for extra in sorted(files.keys() - needed - {f"regions/{name}/timestamp.tsr" for name in names}):
+        raise Malformed(f"{extra} does not belong there")
+    if manifest.files.keys() != {*_FILES, *(f"regions/{name}/entries.jsonl" for name in names)}:
+        raise Malformed(f"{MANIFEST}: it does not have the files that it must vouch for")
+    return manifest
+
+
+def _check_digests(files: Mapping[str, bytes], manifest: Manifest) -> None:
+    for name, digest in sorted(manifest.files.items()):
+        if digest != "sha256:" + hashlib.sha256(files[name]).hexdigest():
+            raise Malformed(f"{name} was changed")
+
+
+def _check_export(part: Part, manifest: Manifest, digest: str) -> None:
+    """The entry of the export is of this very pack."""
+    export, where = part.export, f"regions/{part.region}/export.json"
+    if (export.organization, export.call) != (manifest.organization, manifest.call):
+        raise Malformed(f"{where}: it is the export of another call")
+    if export.manifest != digest or export.at != manifest.at:
+        raise Malformed(f"{MANIFEST}: it is not what was exported from region {part.region}")
+    if export.regions != tuple(each.region for each in manifest.regions if each.opened):
+        raise Malformed(f"{where}: people of other regions are named than was recorded")
+    calls = [cover.call for cover in export.covers]
+    if calls != [manifest.call, *sorted(set(calls) - {manifest.call})]:
+        raise Malformed(f"{where}: what it covers does not begin with its call")
+
+
+def _about(part: Part, manifest: Manifest) -> list[Entry]:
+    """The entries of a region, all of them about what was exported."""
+    calls = {cover.call for cover in part.export.covers}
+    for line, entry in enumerate(part.entries, 1):
+        own = entry.fields.get("organization") == manifest.organization and entry.fields.get("call") in calls
+        if not own and entry.fields.get("kind") != "event":
+            raise Malformed(f"regions/{part.region}/entries.jsonl line {line}: it is of another call")
+    return part.entries
+
+
+def _check_whole(part: Part, manifest: Manifest) -> int:
+    """Every entry of each call is there, from the first to as many as were exported; how many came after."""
+    for cover in part.export.covers:
+        stamped = False
+        found = [entry for entry in part.entries if entry.fields.get("call") == cover.call]
+        for expected, entry in enumerate(found):
+            ahead = entry.fields.get("ahead")
+            stamped = stamped or ahead is not None
+            if ahead != expected and (stamped or ahead is not None):
+                where = f"regions/{part.region}/entries.jsonl"
+                raise Malformed(f"{where}: entries of the call are missing or moved before entry {entry.number}")
+        if len(found) != cover.entries:
+            missing = "some are missing" if len(found) < cover.entries else "there are more"
+            raise Malformed(f"regions/{part.region}: {cover.entries} entries of a call were exported, {missing}")
+    return part.export.ahead - part.export.covers[0].entries
+
+
+def _stamp(files: Mapping[str, bytes], region: str, roots: Sequence[Root] | None) -> str | None:
+    """Since when the region's checkpoint has existed, where that is to be known."""
+    where = f"regions/{region}/timestamp.tsr"
+    token, note = files.get(where), files[f"regions/{region}/checkpoint.txt"].decode()
+    if roots is not None:
+        if token is None:
+            raise Refused(UNVERIFIABLE, f"{where}: there is no time stamp")
+        return judge_stamp(token, note, roots, where)
+    if token is not None:
+        try:
+            stamped_at(token, note.partition("\n\n")[0].encode() + b"\n")
+        except TokenRefused as error:
+            raise Malformed(f"{where}: {error}") from None
+    return None
+
+
+def _conclude(
+    manifest: Manifest, parts: Mapping[str, Part], told: claims.Told, later: int, since: Sequence[str]
+) -> Verdict:
+    name = f"{_shown(manifest.organization)}/{_shown(manifest.call)}"
+    count = sum(len(part.entries) for part in parts.values())
+    size = f"{len(parts)} region{'s' * (len(parts) != 1)}, {count} entries, {told.people} participants"
+    stamped = f"; signed before {max(since)}" if since else ""
+    if told.gaps or later:
+        gaps = f"{told.gaps} gap{'s' * (told.gaps != 1)} in {told.notices} notices" if told.gaps else "no gaps"
+        more = f"; {later} later entries are not in it" if later else ""
+        return verdict(INCOMPLETE, f"{name}: sound, with {gaps} ({size}){more}{stamped}")
+    return verdict(SOUND, f"{name}: everyone was told of {told.notices} notices ({size}){stamped}")
+
+
+def _shown(text: str) -> str:
+    """What a pack calls something, on one line."""
+    return "".join(each if each.isprintable() else "?" for each in text[:100])
