@@ -141,3 +141,35 @@ def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(OSError, match="No space left"), evidence.new_file(tmp_path / "pack.zip"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["verify", "pack.zip"], "Missing option '--key'"),
+        (["verify", "--key", "k.vkey"], "Missing argument 'FILE'"),
+        (["verify", "a", "b", "--key", "k"], "unexpected extra argument"),
+        (["verify", "a", "--key", "k", "--config", "c"], "No such option"),
+    ],
+)
+def test_a_verifier_that_is_asked_wrongly_says_so(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    """Exit 2, which is no verdict; it knows no configuration."""
+    assert said in run(capfd, *arguments)
+
+
+@pytest.mark.parametrize("missing", ["pack.zip", "k.vkey"])
+def test_what_cannot_be_read_cannot_be_verified(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """Exit 40 and one line on standard output, with no configuration in reach."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pack.zip").write_bytes(b"PK\x03\x04")
+    (tmp_path / "k.vkey").write_text("origin/europe+1a2b3c4d+AQ==\n")
+    (tmp_path / missing).unlink()
+    assert cli.run(["evidence", "verify", "pack.zip", "--key", "k.vkey"]) == 40
+    captured = capfd.readouterr()
+    assert captured.out.startswith("cannot be verified: ")
+    assert captured.out.count("\n") == 1
+    assert captured.err == ""

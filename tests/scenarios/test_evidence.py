@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 import stat
+import subprocess
+import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,12 +17,14 @@ from typing import Any
 
 import pytest
 
+from storage.audit import archive
 from storage.merkle import includes, leaf_hash
 from storage.note import parse_checkpoint, parse_note
 from storage.residue import scan
 from tests.scenarios.events import call_ended, joined, observed
-from tests.scenarios.harness import EUROPE, FABRIKAM, STATES, Gateway, Json, of_kind, person
+from tests.scenarios.harness import EUROPE, FABRIKAM, REGIONS, STATES, Gateway, Json, of_kind, person
 from tests.scenarios.peers import Dial
+from tests.source import ROOT
 
 ANN, BOB, CYD = person("ann-evidence"), person("bob-evidence", STATES), person("cyd-evidence")
 NAMES = {ANN: "Ann Exemplar", BOB: "Bob Exemplar", CYD: "Cyd Exemplar"}
@@ -84,6 +88,25 @@ async def export(gateway: Gateway, call: str, **query: Any) -> Unpacked:
     return Unpacked.of(answer.content)
 
 
+def verified(gateway: Gateway, pack: bytes, place: Path, regions: Sequence[str] = REGIONS) -> tuple[int, str]:
+    """What an auditor's verifier says, who has the pack and public keys and no gateway: its exit and its line."""
+    place.mkdir(exist_ok=True)
+    (place / "pack.zip").write_bytes(pack)
+    keys = [gateway.directory / "keys" / region / "verifier.vkey" for region in regions]
+    (place / "keys.vkey").write_text("".join(each.read_text() for each in keys))
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "evidence", "verify", "pack.zip", "--key", "keys.vkey"],
+        cwd=place,
+        env={"PATH": "", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    return done.returncode, done.stdout.rstrip("\n")
+
+
 def check_proofs(pack: Mapping[str, bytes], region: str) -> None:
     """Every entry of a region is in the tree of its checkpoint, by the RFC's own arithmetic."""
     folder = f"regions/{region}/"
@@ -116,6 +139,71 @@ async def test_a_meeting_over_two_regions(gateway: Gateway, dial: Dial, call: st
     assert episode["opened_by"]["event"] == digest.hexdigest()
     for region in ("europe", "unitedstates"):
         check_proofs(pack, region)
+
+
+async def test_an_auditor_finds_it_sound_and_the_gaps_in_it(
+    gateway: Gateway, dial: Dial, call: str, tmp_path: Path
+) -> None:
+    """Exit 10 while somebody is not proved, 0 once everybody is, whoever is named."""
+    await meet(gateway, dial, call)
+    answer = await gateway.ask("GET", f"/v1/calls/{call}/evidence", params={"region": "europe"})
+    exit_code, line = await asyncio.to_thread(verified, gateway, answer.content, tmp_path)
+    assert exit_code == 10
+    assert line.startswith(f"incomplete: contoso/{call}: sound, with 2 gaps in 1 notices")
+    answer = await gateway.ask("GET", f"/v1/calls/{call}/evidence", params={"level": "sent"})
+    assert (await asyncio.to_thread(verified, gateway, answer.content, tmp_path))[0] == 10
+    alone = f"{call}-alone"
+    ann = await dial(ANN, alone)
+    await gateway.tell(observed(alone))
+    await ann.prove(await ann.hear("notice"))
+    answer = await gateway.ask("GET", f"/v1/calls/{alone}/evidence")
+    exit_code, line = await asyncio.to_thread(verified, gateway, answer.content, tmp_path)
+    assert (exit_code, line.partition(":")[0]) == (0, "sound")
+
+
+async def test_an_auditor_finds_a_merged_and_ended_call_sound(
+    gateway: Gateway, dial: Dial, call: str, tmp_path: Path
+) -> None:
+    """Two calls that are one, with somebody in both, a rejoin, a pause and an end: both folds say the same."""
+    other = f"{call}-other"
+    ann = await dial(ANN, other)
+    bob = await dial(BOB, other)
+    await gateway.tell(observed(other), joined(call, ANN), joined(call, CYD))
+    await ann.prove(await ann.hear("notice"))
+    await bob.prove(await bob.hear("notice"), "received")
+    answer = await gateway.ask("PUT", f"/v1/calls/{call}/aliases", json={"aliases": [other]})
+    assert answer.status_code == 200, answer.text
+    await gateway.tell(observed(call, "paused"), observed(call, "active", capability="transcription"))
+    await bob.leave(other)
+    await bob.join(other)
+    await gateway.tell(observed(call), call_ended(call))
+    for question in ({}, {"region": "europe"}, {"level": "received"}, {"level": "consented"}):
+        answer = await gateway.ask("GET", f"/v1/calls/{call}/evidence", params=question)
+        exit_code, line = await asyncio.to_thread(verified, gateway, answer.content, tmp_path)
+        assert (exit_code, line.partition(":")[0]) == (10, "incomplete"), (question, line)
+    live = await gateway.coverage(call)
+    packed = Unpacked.of(answer.content).json("coverage.json")
+    assert [each["notice"] for each in packed["notices"]] == [each["notice"] for each in live["notices"]]
+    assert [each["owed"] for each in packed["notices"]] == [each["owed"] for each in live["notices"]]
+
+
+async def test_an_auditor_misses_no_changed_file_and_no_foreign_key(
+    gateway: Gateway, dial: Dial, call: str, tmp_path: Path
+) -> None:
+    """One letter in any of its files; a pack of which one region's key is not at hand; what is no pack."""
+    await meet(gateway, dial, call)
+    pack = Unpacked.of((await gateway.ask("GET", f"/v1/calls/{call}/evidence")).content)
+    for name in sorted(pack):
+        changed = bytearray(pack[name] or b"x")
+        changed[len(changed) // 2] ^= 1
+        forged = archive.write({**pack, name: bytes(changed)})
+        exit_code, line = await asyncio.to_thread(verified, gateway, forged, tmp_path)
+        # Of a note one byte can name another key: then nobody at hand signed it.
+        assert exit_code in ((20, 40) if name.endswith("checkpoint.txt") else (20,)), (name, line)
+    whole = archive.write(pack)
+    assert (await asyncio.to_thread(verified, gateway, whole, tmp_path, ["europe"]))[0] == 40
+    assert (await asyncio.to_thread(verified, gateway, b"no pack at all", tmp_path))[0] == 40
+    assert (await asyncio.to_thread(verified, gateway, whole[:-1], tmp_path))[0] == 20
 
 
 async def test_the_opening_event_lies_beside_the_entries(gateway: Gateway, dial: Dial, call: str) -> None:
