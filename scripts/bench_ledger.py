@@ -9,9 +9,11 @@ sync to disk, and the ledger that was measured verifies, or the bench fails.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -20,11 +22,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from bench import GATEWAY, HERE, SETTINGS, start_gateway
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from storage.audit import ledger as audit
+from storage.audit import pack
+from storage.audit.verdict import INCOMPLETE, SOUND, Verdict
 from storage.entry import canonical
 from storage.ledger import Ledger
 from storage.note import parse_verifiers
@@ -33,6 +38,7 @@ from storage.reader import Reader
 from storage.region import Region
 from storage.writer import Completed
 
+ENVIRONMENT: Final = {**os.environ, **SETTINGS}
 CALLS: Final = 100
 LEAF: Final = {
     "kind": "level",
@@ -163,6 +169,7 @@ def measure(options: argparse.Namespace, table: Table) -> None:
                 f"{ours / plain:.2f}",
             )
         large(Path(place) / "large", options, table)
+        packed(Path(place) / "gateway", options, table)
 
 
 def large(root: Path, options: argparse.Namespace, table: Table) -> None:
@@ -181,6 +188,38 @@ def large(root: Path, options: argparse.Namespace, table: Table) -> None:
     table.add_row("verified entries a second", f"{options.large / took:,.0f}", "", "")
 
 
+def packed(root: Path, options: argparse.Namespace, table: Table) -> None:
+    """What the evidence of a large call costs to export and to verify, through a real gateway and its real clients."""
+    gateway = start_gateway(root, options.core)
+    try:
+        gateway.hear()
+        configuration = str(root / "gateway.toml")
+        load: list[str | Path] = [sys.executable, HERE / "load_test.py", "--config", configuration, "--clients", "0"]
+        load += ["--sessions", str(options.participants), "--rounds", "2"]
+        subprocess.run(load, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+        listed = subprocess.run(
+            [GATEWAY, "calls", "--json", "--config", configuration], check=True, capture_output=True, env=ENVIRONMENT
+        )
+        call = json.loads(listed.stdout)["calls"][0]["call"]
+        files = [root / f"{number}.zip" for number in range(options.rounds)]
+        export = [[GATEWAY, "evidence", "export", call, "--out", file, "--config", configuration] for file in files]
+        commands = iter(export)
+        took = timed(
+            lambda: subprocess.run(next(commands), check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT), len(files)
+        )
+    finally:
+        gateway.stop()
+    people = f"{options.participants:,} participants"
+    table.add_row(f"evidence pack of a call with {people}, s", f"{took:.2f}", "", "")
+    table.add_row("its size, MB", f"{files[-1].stat().st_size / 1e6:.1f}", "", "")
+    verifiers = [each for key in root.glob("keys/*/verifier.vkey") for each in parse_verifiers(key.read_text())]
+    checked: list[Verdict] = []
+    took = timed(lambda: checked.append(pack.verify(files[-1], verifiers)), 3)
+    if checked[-1].exit not in (SOUND, INCOMPLETE):
+        raise SystemExit(f"bench: {checked[-1].line}")
+    table.add_row("verification of that pack, s", f"{took:.2f}", "", "")
+
+
 def machine() -> str:
     """What this ran on."""
     model = next(
@@ -197,6 +236,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the medians count (5)")
     parser.add_argument("--waiting", type=int, default=4_096, help="entries submitted and not yet durable (4,096)")
     parser.add_argument("--large", type=int, default=1_000_000, help="entries to prove and verify (1,000,000)")
+    parser.add_argument("--participants", type=int, default=1_000, help="in the call whose evidence is packed (1,000)")
     parser.add_argument("--directory", type=Path, help="where to write; a disk like that of the gateway (temporary)")
     parser.add_argument("--core", type=int, default=0, help="the one core everything runs on (0)")
     options = parser.parse_args()
