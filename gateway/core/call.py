@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from gateway.core.facts import CallMerged
 from gateway.core.fusion import Track
 from gateway.core.presence import Presence
 from gateway.core.proofs import Notice
@@ -49,7 +50,8 @@ class Call:
     """Everything known of one call. Owned by the loop.
 
     `wakes` holds the moments at which time alone may act; `clock` is the time of its newest fact, behind which it
-    never falls; `sources` are calls merged into this one by their id, or the call itself once they are.
+    never falls; `sources` are calls merged into this one by their id, or the call itself once they are; `mergers` are
+    those mergers, and those of the calls before.
     """
 
     key: CallKey
@@ -67,6 +69,7 @@ class Call:
     sequences: dict[str, int] = field(default_factory=dict)
     heard_of: dict[str, datetime] = field(default_factory=dict)
     others: int = 0
+    mergers: list[CallMerged] = field(default_factory=list)
     wakes: list[tuple[datetime, int, str, str]] = field(default_factory=list)
     attempts: dict[str, int] = field(default_factory=dict)
     ticket: int = 0

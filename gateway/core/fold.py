@@ -54,6 +54,7 @@ def _call_merged(call: Call, fact: facts.CallMerged) -> None:
     source = call.sources.get(fact.source, call)
     if source is not call:
         unite(call, source, fact)
+        call.mergers += [*source.mergers, fact]
 
 
 def _observation_made(call: Call, fact: facts.ObservationMade) -> None:

@@ -21,10 +21,12 @@ def merge(step: Step, source: Call) -> None:
     step.call.sources[source.key.call] = source
     revision = max(step.call.revision, source.revision) + 1
     same, united = together(step.call, source)
+    # After a clock was set back the source may be ahead: what is read back must not come before the merger then.
+    at = max(step.now, source.clock)
     step.record(
         CallMerged(
             call=step.call.key,
-            at=step.now,
+            at=at,
             source=source.key.call,
             revision=revision,
             same=same,

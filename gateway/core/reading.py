@@ -1,14 +1,17 @@
 """Reading: what the ledgers of several regions tell of one call, in the order in which it holds.
 
-Rules: a region's facts keep their order; of several regions the older goes first, at equal times the call's home, for
-it knows a call and its notices before anybody else does. A fact about a presence counts in the presence's region, one
-about a call in that call's home; elsewhere there are copies, which count only for what a crash kept from the home.
+Rules: a call's facts keep their order in each region; of several regions and calls the older goes first, at equal times
+a call's home, but mergers last, so that what was said before of either call is known by then everywhere. A fact about
+a presence counts in the presence's region, one about a call in that call's home; elsewhere there are copies. A notice
+and a merger hold from the first copy on, for those who follow in that region know of it; also where a crash kept it
+from the home.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from gateway.core import facts
@@ -36,18 +39,29 @@ def in_order(key: CallKey, regions: Mapping[str, Recorded], homes: Mapping[CallK
         return
     first = homes[key] if homes.get(key) in regions else min(regions)
     leads = {call: homes[call] if homes.get(call) in regions else first for call in _calls(regions)}
-    known = {_once(fact) for name, recorded in regions.items() for fact, _ in recorded if leads[fact.call] == name}
-    streams = [
-        [(name, fact, entry) for fact, entry in regions[name]]
-        for name in sorted(regions, key=lambda name: (name != first, name))
-    ]
-    for region, fact, entry in heapq.merge(*streams, key=lambda each: each[1].at):
-        once = _once(fact)
-        if region in (leads[fact.call], getattr(fact, "region", None)):
-            yield Told(region, entry, fact, adopted=False)
-        elif once is not None and once not in known:
+    at_home: dict[Hashable, Told] = {}
+    # One call's times never run back, but in one ledger they may be behind another call's.
+    streams: dict[tuple[bool, str, CallKey], list[Told]] = {}
+    for region, recorded in regions.items():
+        for fact, entry in recorded:
+            told = Told(region, entry, fact, adopted=leads[fact.call] != region)
+            streams.setdefault((told.adopted, region, fact.call), []).append(told)
+            if not told.adopted:
+                at_home.setdefault(_once(fact), told)
+    known: set[Hashable] = set()
+    for copy in heapq.merge(*[streams[place] for place in sorted(streams)], key=_turn):
+        once = _once(copy.fact)
+        if once is None:
+            if not copy.adopted or copy.region == getattr(copy.fact, "region", None):
+                yield copy._replace(adopted=False)
+        elif once not in known:
             known.add(once)
-            yield Told(region, entry, fact, adopted=True)
+            yield at_home.get(once, copy)
+
+
+def _turn(told: Told) -> tuple[datetime, int]:
+    """When it is a fact's turn; of mergers at one time the one that knew of the other comes later."""
+    return told.fact.at, told.fact.revision if isinstance(told.fact, facts.CallMerged) else 0
 
 
 def _calls(regions: Mapping[str, Recorded]) -> set[CallKey]:

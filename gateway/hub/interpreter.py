@@ -128,6 +128,7 @@ class Interpreter:
         told: list[facts.AnyFact] = []
         if not any(isinstance(fact, facts.CallOpened) for fact in recorded):
             told.append(facts.CallOpened(call=live.key, at=live.call.opened_at or self.now()))
+        told += [fact for fact in live.call.mergers if fact not in recorded]
         told += [notice.fact for notice in live.call.open_notices() if notice.fact not in recorded]
         return told
 

@@ -51,8 +51,8 @@ def asked_of(notice: Notice, level: str | None) -> str:
 def owing(meeting: Meeting, notice: Notice) -> Iterator[Presence]:
     """The presences that owe the notice: they overlap what was left of its episode, or saw it end."""
     issued_at = notice.fact.at
-    ended_at = meeting.episodes[notice.fact.episode].ended_at
-    for presence in dict.fromkeys(meeting.presences.values()):
+    ended_at = meeting.episode(notice).ended_at
+    for presence in meeting.presences:
         gone = presence.closed_at is not None and presence.closed_at <= issued_at
         in_time = presence.since <= issued_at if notice.ends else ended_at is None or presence.since < ended_at
         if presence.owes and in_time and not gone:
@@ -61,7 +61,7 @@ def owing(meeting: Meeting, notice: Notice) -> Iterator[Presence]:
 
 def proof_of(meeting: Meeting, notice: Notice, presence: Presence, asked: str) -> Proof | None:
     """What proves the level, said before the presence was over and before the episode was."""
-    ended_at = None if notice.ends else meeting.episodes[notice.fact.episode].ended_at
+    ended_at = None if notice.ends else meeting.episode(notice).ended_at
     ends = [end for end in (presence.closed_at, ended_at) if end is not None]
     for proof in _candidates(meeting, notice, presence, asked):
         if all(proof.at <= end for end in ends):
@@ -88,7 +88,7 @@ def _last_consent(said: list[Proof]) -> Proof | None:
 
 def _gap(meeting: Meeting, notice: Notice, presence: Presence, asked: str, now: datetime) -> dict[str, Any]:
     since = max(presence.since, notice.fact.at)
-    ends = (now, presence.closed_at, meeting.episodes[notice.fact.episode].ended_at)
+    ends = (now, presence.closed_at, meeting.episode(notice).ended_at)
     exposure = max(min(end for end in ends if end is not None) - since, timedelta())
     return {
         "exposure_ms": exposure // _MILLISECOND,

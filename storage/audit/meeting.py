@@ -83,8 +83,11 @@ class Episode:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """One call until it becomes part of another: its notices in order, and which episode of each capability is on."""
+    """One call until it becomes part of another: its notices and episodes in order, and which episode of each
+    capability is on."""
 
+    presences: dict[str, Presence] = field(default_factory=dict)
+    episodes: list[Episode] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     running: dict[str, Episode] = field(default_factory=dict)
 
@@ -98,9 +101,9 @@ class Meeting:
         """By id; one that became part of another leads to that."""
         self._same: dict[str, str] = {}
         self._told: dict[str, Notice] = {}
-        self.episodes: dict[str, Episode] = {}
-        self.presences: dict[str, Presence] = {}
-        """By id; one that became part of another leads to that."""
+        self._episodes: dict[str, Episode] = {}
+        self._known: dict[str, Presence] = {}
+        """Presences by id; one that became part of another leads to that."""
         self.clock: datetime | None = None
         """The time of the newest entry that counts."""
 
@@ -108,6 +111,20 @@ class Meeting:
     def notices(self) -> list[Notice]:
         """The notices of the call, in order: by revision, those of a merged call among them by time."""
         return self._main.notices
+
+    @property
+    def episodes(self) -> list[Episode]:
+        """The episodes of the call, in order."""
+        return self._main.episodes
+
+    @property
+    def presences(self) -> list[Presence]:
+        """Who was in the call."""
+        return list(self._main.presences.values())
+
+    def episode(self, notice: Notice) -> Episode:
+        """The episode that the notice is of."""
+        return self._episodes[notice.fact.episode]
 
     def name(self, who: str) -> str:
         """By which name a person goes since calls were merged."""
@@ -137,24 +154,25 @@ class Meeting:
             case entries.CallMerged():
                 self._merge(call, fact)
             case entries.Entered():
-                self.presences[fact.presence] = Presence(
-                    fact.presence, fact.who, fact.at, owes=fact.role == "participant"
-                )
+                owes = fact.role == "participant"
+                presence = self._known[fact.presence] = Presence(fact.presence, fact.who, fact.at, owes)
+                call.presences[fact.presence] = presence
             case entries.Sent():
                 self._send(fact, Proof("sent", fact.at, entry.region, entry.number))
             case entries.Proved():
                 self._prove(fact, Proof(fact.level, fact.at, entry.region, entry.number))
             case _:
-                _attend(self.presences, fact)
+                _attend(self._known, fact)
 
     def _issue(self, call: Call, fact: entries.Issued) -> None:
         if fact.notice in self._told:
             return
         notice = self._told[fact.notice] = Notice(fact)
         call.notices.append(notice)
-        episode = self.episodes.get(fact.episode)
+        episode = self._episodes.get(fact.episode)
         if episode is None:
-            episode = self.episodes[fact.episode] = Episode(fact.episode, fact.capability, fact.at)
+            episode = self._episodes[fact.episode] = Episode(fact.episode, fact.capability, fact.at)
+            call.episodes.append(episode)
         if fact.change == "started":
             call.running[fact.capability] = episode
         elif notice.ends:
@@ -162,14 +180,14 @@ class Meeting:
             call.running.pop(fact.capability, None)
 
     def _send(self, fact: entries.Sent, proof: Proof) -> None:
-        presences = [self.presences[each].id for each in fact.presences if each in self.presences]
+        presences = [self._known[each].id for each in fact.presences if each in self._known]
         for notice in fact.notices:
             if notice in self._told:
                 for presence in presences:
                     self._told[notice].sent.setdefault(presence, proof)
 
     def _prove(self, fact: entries.Proved, proof: Proof) -> None:
-        notice, presence = self._told.get(fact.notice), self.presences.get(fact.presence)
+        notice, presence = self._told.get(fact.notice), self._known.get(fact.presence)
         if notice is None or presence is None:
             return
         said = notice.said.setdefault(self.name(presence.who), [])
@@ -188,8 +206,10 @@ class Meeting:
         for name, each in self._calls.items():
             if each is source:
                 self._calls[name] = call
-        self._join_people(source, fact)
+        call.presences |= source.presences
+        self._join_people(call, source, fact)
         call.notices = sorted([*source.notices, *call.notices], key=lambda notice: notice.fact.at)
+        call.episodes = sorted([*source.episodes, *call.episodes], key=lambda episode: episode.started_at)
         for capability, theirs in source.running.items():
             ours = call.running.setdefault(capability, theirs)
             if ours is not theirs:
@@ -198,7 +218,7 @@ class Meeting:
                 call.running[capability] = kept
                 _end(other, fact.at)
 
-    def _join_people(self, source: Call, fact: entries.CallMerged) -> None:
+    def _join_people(self, call: Call, source: Call, fact: entries.CallMerged) -> None:
         for there, here in fact.same:
             theirs, ours = self.name(there), self.name(here)
             if theirs != ours:
@@ -206,7 +226,7 @@ class Meeting:
                 for notice in source.notices:
                     _rename(notice, theirs, ours)
         for part, whole in fact.united:
-            other, kept = self.presences.get(part), self.presences.get(whole)
+            other, kept = self._known.get(part), self._known.get(whole)
             if other is None or kept is None or other is kept:
                 continue
             kept.absorb(other)
@@ -215,9 +235,8 @@ class Meeting:
                     sent = notice.sent.pop(other.id)
                     known = notice.sent.setdefault(kept.id, sent)
                     notice.sent[kept.id] = min(known, sent, key=lambda proof: proof.at)
-            for name, each in self.presences.items():
-                if each is other:
-                    self.presences[name] = kept
+            call.presences.pop(other.id, None)
+            self._known.update({name: kept for name, each in self._known.items() if each is other})
 
 
 def _end(episode: Episode | None, at: datetime) -> None:

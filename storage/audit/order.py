@@ -1,8 +1,9 @@
 """The order in which the entries of a call hold, over all its regions, and which of them count.
 
 Rules: a call's entries in a region keep their order; of several regions and calls the older goes first, at equal times
-a call's home, then by name, but mergers last. What is said of a call counts where it is at home, what is said of a presence in the
-presence's region, a notice or a merger wherever it is found first: of these every region of a call keeps a copy.
+a call's home, then by name, but mergers last. What is said of a call counts where that call is at home, what is said
+of a presence in the presence's region, a notice or a merger wherever it is found first: of these every region of a
+call keeps a copy.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def episodes(meeting: Meeting, regions: Regions) -> Iterator[Row]:
     told: dict[str, list[str]] = {}
     for notice in meeting.notices:
         told.setdefault(notice.fact.episode, []).append(notice.fact.notice)
-    for episode in meeting.episodes.values():
+    for episode in meeting.episodes:
         if episode.id in told:
             yield {
                 "capability": episode.capability,

@@ -63,8 +63,15 @@ class Ids:
 class Meeting:
     """One call, with the fold, the wakes and the commits that a gateway would give it."""
 
-    def __init__(self, key: CallKey = KEY, policy: Policy | None = None, ids: Ids | None = None) -> None:
+    def __init__(
+        self,
+        key: CallKey = KEY,
+        policy: Policy | None = None,
+        ids: Ids | None = None,
+        region_of: attendance.RegionOf = region_of,
+    ) -> None:
         self.call = Call(key, policy or Policy())
+        self.region_of = region_of
         self.now = T0
         self.ids = ids or Ids()
         self.recorded: list[facts.AnyFact] = []
@@ -175,7 +182,8 @@ class Meeting:
     def join(self, name: str, session: str | None = None, role: Role = Role.PARTICIPANT) -> Presence:
         """A session of somebody joins."""
         step = self.step()
-        joining = attendance.Joining(session or f"s-{name}", raw_id(name), "europe", role, name, "phone")
+        region = self.region_of(raw_id(name))
+        joining = attendance.Joining(session or f"s-{name}", raw_id(name), region, role, name, "phone")
         presence = attendance.join(step, joining)
         self.perform(step)
         return presence
@@ -194,7 +202,8 @@ class Meeting:
         """An event says that somebody came or went."""
         step = self.step()
         occurred_at = self.now if occurred is None else moment(occurred)
-        attendance.report(step, Person(raw_id(name)), present=present, occurred_at=occurred_at, region_of=region_of)
+        person = Person(raw_id(name))
+        attendance.report(step, person, present=present, occurred_at=occurred_at, region_of=self.region_of)
         self.perform(step)
 
     def roster(
@@ -210,22 +219,26 @@ class Meeting:
         occurred_at = self.now if occurred is None else moment(occurred)
         people = [Person(raw_id(name)) for name in names]
         roster = attendance.Roster(connection, sequence, people, others, occurred_at)
-        applied = attendance.list_people(step, roster, region_of)
+        applied = attendance.list_people(step, roster, self.region_of)
         self.perform(step)
         return applied
 
     def sent(self, *names: str, notice: Notice | None = None) -> None:
         """A notice was written to the sockets of these people."""
         step = self.step()
-        step.record(
-            facts.NoticesSent(
-                call=self.call.key,
-                at=step.now,
-                region="europe",
-                notices=((notice or self.last).id,),
-                presences=tuple(self.presence(name).id for name in names),
+        told: dict[str, list[str]] = {}
+        for presence in map(self.presence, names):
+            told.setdefault(presence.region, []).append(presence.id)
+        for region, presences in told.items():
+            step.record(
+                facts.NoticesSent(
+                    call=self.call.key,
+                    at=step.now,
+                    region=region,
+                    notices=((notice or self.last).id,),
+                    presences=tuple(presences),
+                )
             )
-        )
         self.perform(step)
 
     def prove(self, name: str, level: Level = Level.ACKNOWLEDGED, notice: Notice | None = None) -> Proof:
@@ -235,7 +248,7 @@ class Meeting:
             call=self.call.key,
             at=step.now,
             presence=presence.id,
-            region="europe",
+            region=presence.region,
             notice=which.id,
             level=level,
             reported_at=step.now,

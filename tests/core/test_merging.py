@@ -392,3 +392,18 @@ def test_who_became_part_of_one_that_is_absorbed_is_part_of_the_whole(meetings: 
     merge(target, source)
     assert target.covered().owed == 2
     assert set(target.presence("bob").sessions) == {"s-bob", "s-first", "s-other"}
+
+
+def test_a_merger_is_never_before_what_it_unites() -> None:
+    """When the clock was set back, the source's facts are ahead: the merger and all that follows come after them."""
+    ids = Ids()
+    target, source = Meeting(ids=ids), Meeting(ALIAS, ids=ids)
+    source.at(7200)
+    source.join("bob")
+    source.claim(OPERATOR, ACTIVE)
+    target.join("ann")
+    merge(target, source)
+    target.prove("bob")
+    (merged,) = target.of_kind(facts.CallMerged)
+    assert merged.at == source.call.clock
+    assert target.recorded[-1].at == merged.at

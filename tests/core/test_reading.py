@@ -76,6 +76,35 @@ def test_the_older_goes_first_and_a_region_keeps_its_order() -> None:
     assert places(told) == [("europe", 0), ("asia", 0), ("europe", 1), ("europe", 2)]
 
 
+def test_one_call_does_not_wait_for_another_whose_clock_was_ahead() -> None:
+    """In one ledger a call may be behind another: neither holds up the other's facts in other regions."""
+    told = read(europe=[opened(9, SOURCE), opened(1), notice(2)], asia=[closed(3, "asia")])
+    assert [each.fact.at for each in told] == [at(1), at(2), at(3), at(9)]
+
+
+def test_at_equal_times_a_merger_comes_last() -> None:
+    """So that whatever was said of either call before, in any region, is known when they become one."""
+    homes = {KEY: "europe", SOURCE: "asia"}
+    asia: list[facts.AnyFact] = [opened(0, SOURCE), notice(1, "n_2", SOURCE), merged(1)]
+    told = read(homes, europe=[opened(0), merged(1), closed(1, "europe")], asia=asia)
+    assert places(told)[2:] == [("asia", 1), ("europe", 1), ("europe", 2)]
+
+
+def test_at_equal_times_one_merger_comes_after_the_one_it_knew_of() -> None:
+    """The higher revision comes later, wherever it stands."""
+    inner = facts.CallMerged(call=SOURCE, at=at(1), source="thread", revision=1, same=(), united=())
+    homes = {KEY: "europe", SOURCE: "asia"}
+    told = read(homes, europe=[opened(0), merged(1)], asia=[opened(0, SOURCE), inner, merged(1)])
+    assert [each.fact for each in told][2:] == [inner, merged(1)]
+
+
+def test_a_notice_is_known_from_its_first_copy_on() -> None:
+    """Where the home learnt it again after a crash, those who heard of it elsewhere do not come before it."""
+    told = read(europe=[opened(0), closed(5, "europe"), notice(1)], asia=[notice(1), closed(3, "asia")])
+    assert places(told) == [("europe", 0), ("europe", 2), ("asia", 1), ("europe", 1)]
+    assert not any(each.adopted for each in told)
+
+
 def test_at_equal_times_the_home_goes_first() -> None:
     """It knows a call before anybody else does, whatever its name."""
     assert places(read(asia=[closed(0, "asia")], europe=[opened(0)])) == [("europe", 0), ("asia", 0)]
