@@ -234,7 +234,8 @@ async def test_a_damaged_tree_takes_no_other_region_down(stand: Stand) -> None:
 
     await stand.append("europe", *["b"] * 300)
     await stand.append("asia", "a")
-    await stand.restart(damage)
+    # Found at start it would be refused; here the file is damaged under the gateway's hands.
+    damage()
     await stand.look()
     (trouble,) = stand.troubles
     assert trouble.startswith("the ledger of region europe cannot be proved")

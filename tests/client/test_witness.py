@@ -214,8 +214,19 @@ class TestSigned:
             (TRUE.note(9, STRANGER), VERIFIER),
         ],
         # Keys are made anew in every process, and processes must agree on the names of their tests.
-        ids=["empty", "no note", "cut", "too long", "no keys", "no key", "broken key", "private key", "foreign key"]
-        + ["witness's key", "foreign note"],
+        ids=[
+            "empty",
+            "none",
+            "cut",
+            "too-long",
+            "no-keys",
+            "no-key",
+            "broken-key",
+            "private-key",
+            "foreign-key",
+            "witness-key",
+            "foreign-note",
+        ],
     )
     def test_what_is_none_is_refused_before_connecting(self, checkpoint: str | None, verifier: str | None) -> None:
         """An app that lost its note, or its keys, learns of it at once."""
