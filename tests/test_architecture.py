@@ -45,7 +45,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage.audit": {
         PURE: "archive coverage entries meeting order tables verdict",
-        TABLES: "brought claims file proved scan",
+        TABLES: "brought claims file proved scan whole",
         FACADE: "ledger pack stamp witness",
         ROOT: "__main__",
     },

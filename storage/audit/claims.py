@@ -7,10 +7,10 @@ name must open the commitment of its presence. Lists that follow the order of a 
 from __future__ import annotations
 
 import hashlib
-import hmac
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -21,6 +21,8 @@ from storage.audit.meeting import Meeting, Notice
 from storage.audit.order import told
 from storage.audit.tables import Row
 from storage.entry import canonical
+
+_SALT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Told(NamedTuple):
@@ -58,6 +60,8 @@ def check(
 ) -> Told:
     """Compare every table of the pack with what its entries prove. Raises Malformed."""
     meeting = told(call, regions)
+    if meeting.clock is not None and at < meeting.clock:
+        raise Malformed("manifest.json: its time is before that of the newest entry")
     _compare(files, "levels.jsonl", tables.levels(regions), _numbered)
     _compare(files, "presences.jsonl", tables.presences(regions), lambda row: str(row.get("presence")))
     _compare(files, "episodes.jsonl", tables.episodes(meeting, regions), lambda row: str(row.get("episode")))
@@ -113,20 +117,26 @@ def _check_coverage(data: bytes, proved: Row) -> None:
             raise Malformed(f"{where}: notice {notice['notice']}: {_difference(other, notice)}")
     if by_id:
         raise Malformed(f"{where}: {_short(min(by_id))} is no notice of the entries")
-    if canonical({**claimed, "notices": []}) != canonical({**proved, "notices": []}) or len(found) != len(
-        proved["notices"]
-    ):
-        raise Malformed(f"{where}: it does not end as the entries do")
+    rest = canonical({**claimed, "notices": []}) == canonical({**proved, "notices": []})
+    if not rest or len(found) != len(proved["notices"]):
+        raise Malformed(f"{where}: its time or its end is not as the entries say")
 
 
 def _difference(claimed: Row, proved: Row) -> str:
-    said = claimed.get("proved")
-    count = len(said) if isinstance(said, list) else 0
-    if count > len(proved["proved"]):
-        return f"{count} are claimed to be proved, the entries prove {len(proved['proved'])}"
-    if count < len(proved["proved"]):
-        return f"{count} are said to be proved, the entries prove {len(proved['proved'])}"
+    """What a notice's coverage claims otherwise than the entries prove, in few words."""
+    for name in ("proved", "gaps"):
+        count, true = _count(claimed.get(name)), len(proved[name])
+        if count != true:
+            return f"{name}: {count} are claimed, the entries prove {true}"
+    for name in ("proved", "gaps"):
+        for one, other in zip(claimed[name], proved[name], strict=True):
+            if one != other:
+                return f"{name}: presence {other['presence']} is not as the entries say"
     return "it is not as the entries say"
+
+
+def _count(claimed: object) -> int:
+    return len(claimed) if isinstance(claimed, list) else 0
 
 
 def _check_words(data: bytes, meeting: Meeting) -> None:
@@ -174,9 +184,9 @@ def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: f
         commitment = committed.pop((person.region, person.presence), None)
         if commitment is None:
             raise Malformed(f"{place}: presence {_short(person.presence)} is in no entry, or was named before")
-        try:
-            salted = bytes.fromhex(person.salt) + person.participant.encode()
-        except ValueError:
-            raise Malformed(f"{place}: the salt is none") from None
-        if not hmac.compare_digest(commitment, "sha256:" + hashlib.sha256(salted).hexdigest()):
+        # Of any other length it could be cut so that a part of the salt becomes part of the name.
+        if not _SALT.fullmatch(person.salt):
+            raise Malformed(f"{place}: the salt is not 32 bytes in hex")
+        salted = bytes.fromhex(person.salt) + person.participant.encode()
+        if commitment != "sha256:" + hashlib.sha256(salted).hexdigest():
             raise Malformed(f"{place}: presence {person.presence} is somebody else")

@@ -214,6 +214,14 @@ def lines(where: str, data: bytes) -> list[bytes]:
     return found
 
 
+def only_line(where: str, data: bytes) -> bytes:
+    """The one line of a file, without its newline. Raises Malformed."""
+    found = lines(where, data)
+    if len(found) != 1:
+        raise Malformed(f"{where}: it is not one line")
+    return found[0]
+
+
 def fields(where: str, line: bytes) -> dict[str, Any]:
     """The object that `line` is, canonical JSON. Raises Malformed."""
     try:
@@ -230,9 +238,15 @@ def fields(where: str, line: bytes) -> dict[str, Any]:
 def shaped(where: str, found: object, shape: type[S]) -> S:
     """`found` as `shape`. Raises Malformed."""
     try:
-        return msgspec.convert(found, shape)
+        made = msgspec.convert(found, shape)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
         raise Malformed(f"{where}: {error}") from None
+    for name in made.__struct_fields__:
+        value = getattr(made, name)
+        # Elsewhere than in UTC a moment at either end of time could not be written down.
+        if isinstance(value, datetime) and value.utcoffset():
+            raise Malformed(f"{where}: {name} is not in UTC")
+    return made
 
 
 def read(where: str, region: str, number: int, line: bytes) -> Entry:

@@ -15,16 +15,19 @@ from typing import Final
 import msgspec
 
 from storage.audit import archive, claims, entries
-from storage.audit.entries import Entry, Malformed
+from storage.audit.entries import Malformed
 from storage.audit.proved import Part, check_part
 from storage.audit.stamp import judge_stamp
 from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE, Refused, Verdict, verdict
+from storage.audit.whole import check_whole
 from storage.note import Verifier
 from storage.timestamping import Root, TokenRefused, stamped_at
 
 FORMAT: Final = "notices-evidence/1"
 MANIFEST: Final = "manifest.json"
 
+_LONGEST: Final = 500
+"""Characters of what is repeated from a pack."""
 _TABLES: Final = ("coverage.json", "episodes.jsonl", "levels.jsonl", "notices.jsonl", "participants.jsonl")
 _FILES: Final = ("README.txt", *_TABLES, "presences.jsonl", "report.html")
 _REGION_FILES: Final = ("checkpoint.txt", "entries.jsonl", "export.json", "proofs.jsonl")
@@ -59,9 +62,9 @@ def verify(path: Path, verifiers: Sequence[Verifier], *, roots: Sequence[Root] |
     try:
         return _verify(_read(path), path, verifiers, roots)
     except Refused as refused:
-        return refused.verdict
+        return refused.verdict._replace(line=_shown(refused.verdict.line))
     except Malformed as error:
-        return verdict(TAMPERED, f"{path}: {error}")
+        return verdict(TAMPERED, f"{path}: {_shown(str(error))}")
 
 
 def _read(path: Path) -> dict[str, bytes]:
@@ -90,8 +93,8 @@ def _verify(
     for region in manifest.regions:
         if len(parts[region.region].entries) != region.entries:
             raise Malformed(f"{MANIFEST}: it does not have the number of entries of region {region.region}")
-    found = {name: _about(part, manifest) for name, part in parts.items()}
-    later = sum(_check_whole(part, manifest) for part in parts.values())
+    later = check_whole(parts, manifest.organization, manifest.call)
+    found = {name: part.entries for name, part in parts.items()}
     opened = frozenset(region.region for region in manifest.regions if region.opened)
     told = claims.check(files, manifest.call, found, manifest.level, manifest.at, opened)
     since = [_stamp(files, region.region, roots) for region in manifest.regions]
@@ -102,14 +105,16 @@ def _manifest(files: Mapping[str, bytes]) -> Manifest:
     """The manifest, once the pack has exactly the files that it must have. Raises Malformed, Refused."""
     if MANIFEST not in files:
         raise Malformed(f"{MANIFEST} is missing")
-    (line,) = entries.lines(MANIFEST, files[MANIFEST]) or [b""]
-    fields = entries.fields(MANIFEST, line)
+    fields = entries.fields(MANIFEST, entries.only_line(MANIFEST, files[MANIFEST]))
     if fields.get("format") != FORMAT:
         raise Refused(UNVERIFIABLE, f"{MANIFEST}: the pack has another format than {FORMAT}")
     manifest = entries.shaped(MANIFEST, fields, Manifest)
     names = [each.region for each in manifest.regions]
     if not names or names != sorted(set(names)):
         raise Malformed(f"{MANIFEST}: the regions are not in order")
+    for region in manifest.regions:
+        if region.origin.rpartition("/")[2] != region.region:
+            raise Malformed(f"{MANIFEST}: the ledger of region {region.region} is that of another")
     needed = {MANIFEST, *_FILES} | {f"regions/{name}/{each}" for name in names for each in _REGION_FILES}
     for missing in sorted(needed - files.keys()):
         raise Malformed(f"{missing} is missing")
@@ -135,36 +140,6 @@ def _check_export(part: Part, manifest: Manifest, digest: str) -> None:
         raise Malformed(f"{MANIFEST}: it is not what was exported from region {part.region}")
     if export.regions != tuple(each.region for each in manifest.regions if each.opened):
         raise Malformed(f"{where}: people of other regions are named than was recorded")
-    calls = [cover.call for cover in export.covers]
-    if calls != [manifest.call, *sorted(set(calls) - {manifest.call})]:
-        raise Malformed(f"{where}: what it covers does not begin with its call")
-
-
-def _about(part: Part, manifest: Manifest) -> list[Entry]:
-    """The entries of a region, all of them about what was exported."""
-    calls = {cover.call for cover in part.export.covers}
-    for line, entry in enumerate(part.entries, 1):
-        own = entry.fields.get("organization") == manifest.organization and entry.fields.get("call") in calls
-        if not own and entry.fields.get("kind") != "event":
-            raise Malformed(f"regions/{part.region}/entries.jsonl line {line}: it is of another call")
-    return part.entries
-
-
-def _check_whole(part: Part, manifest: Manifest) -> int:
-    """Every entry of each call is there, from the first to as many as were exported; how many came after."""
-    for cover in part.export.covers:
-        stamped = False
-        found = [entry for entry in part.entries if entry.fields.get("call") == cover.call]
-        for expected, entry in enumerate(found):
-            ahead = entry.fields.get("ahead")
-            stamped = stamped or ahead is not None
-            if ahead != expected and (stamped or ahead is not None):
-                where = f"regions/{part.region}/entries.jsonl"
-                raise Malformed(f"{where}: entries of the call are missing or moved before entry {entry.number}")
-        if len(found) != cover.entries:
-            missing = "some are missing" if len(found) < cover.entries else "there are more"
-            raise Malformed(f"regions/{part.region}: {cover.entries} entries of a call were exported, {missing}")
-    return part.export.ahead - part.export.covers[0].entries
 
 
 def _stamp(files: Mapping[str, bytes], region: str, roots: Sequence[Root] | None) -> str | None:
@@ -198,5 +173,5 @@ def _conclude(
 
 
 def _shown(text: str) -> str:
-    """What a pack calls something, on one line."""
-    return "".join(each if each.isprintable() else "?" for each in text[:100])
+    """What a pack calls something, on one line that is not too long and does nothing to a terminal."""
+    return "".join(each if each.isprintable() else "?" for each in text[:_LONGEST])
