@@ -139,7 +139,7 @@ class Claims:
     def _check_ledger(self, reader: Reader) -> None:
         notes = dict(reader._execute("SELECT size, note FROM checkpoints").fetchall())
         assert self.checkpoints <= set(notes.values()), "a checkpoint that was shown is lost"
-        assert max(notes) == reader.size(), "the end of the ledger is not signed"
+        assert max(notes, default=-1) == reader.size(), "the end of the ledger is not signed"
         leaves = [given(leaf) for leaf in reader.entries(0, reader.size())]
         for seq, fields in self.entries.items():
             assert seq < len(leaves), f"entry {seq} was confirmed and is lost"

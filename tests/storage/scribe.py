@@ -12,6 +12,7 @@ import json
 import os
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
@@ -41,6 +42,8 @@ PAGES_A_CHECKPOINT = 60
 
 SIGN_SECONDS = 0.02
 """How long an entry waits for a checkpoint: not long, for the same reason."""
+
+_HELD = "SELECT person, version, slot FROM messages"
 
 
 def say(**facts: object) -> None:
@@ -87,6 +90,7 @@ class Scribe:
         self._numbers = seed * 10_000
         self._versions = dict.fromkeys(PEOPLE, self._numbers)
         self._region: Region
+        self._closed = threading.Event()
 
     def live(self, rounds: int) -> None:
         """Open the region, write, sweep, write, and close it."""
@@ -97,13 +101,27 @@ class Scribe:
             committed=committed,
             failing=failing,
         )
-        say(open=True, checkpoint=self._region.checkpoint)
+        watching = threading.Thread(target=self._watch, daemon=True)
+        watching.start()
+        say(open=True)
         for number in range(rounds):
             self._round()
             if number == rounds // 2:
                 self._sweep()
         assert self._region.close(30) == 0
+        self._closed.set()
+        watching.join()
+        self._closed.clear()
         say(open=False)
+
+    def _watch(self) -> None:
+        """Show each checkpoint as soon as anybody could see it."""
+        shown: str | None = None
+        while not self._closed.wait(0.0005):
+            note = self._region.checkpoint
+            if note != shown:
+                say(checkpoint=note)
+                shown = note
 
     def _number(self) -> int:
         self._numbers += 1
@@ -160,7 +178,7 @@ class Scribe:
 
     def _say_slots(self) -> None:
         """Where the key of each message is: without it, nobody could tell from outside that it is gone."""
-        say(slots=self._region.read(_slots).result(60), checkpoint=self._region.checkpoint)
+        say(slots=self._region.read(_slots).result(60))
 
     def _sweep(self) -> None:
         say(sweeping=True)
@@ -173,13 +191,9 @@ class Scribe:
 
 
 def _slots(reader: Reader) -> list[tuple[str, int, int]]:
-    rows = dict(reader._execute("SELECT person, slot FROM messages").fetchall())
-    held = {each: reader.message(each) for each in PEOPLE}
-    return [
-        (each, message.version, rows[reader._vault.look_up("person", each)])
-        for each, message in held.items()
-        if message is not None
-    ]
+    rows = {person: (version, slot) for person, version, slot in reader._execute(_HELD).fetchall()}
+    held = {each: rows.get(reader._vault.look_up("person", each)) for each in PEOPLE}
+    return [(each, *row) for each, row in held.items() if row is not None]
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------
