@@ -90,22 +90,25 @@ def test_a_stranger_is_not_trusted(
     assert judge(token, BODY, both)
 
 
-def test_a_certificate_for_something_else_is_not_trusted(authority: Authority, token: bytes) -> None:
+def test_a_certificate_for_something_else_is_not_trusted(authority: Authority) -> None:
     """The same key under the same root, but certified for a server: it stamps nothing (RFC 3161 §2.3)."""
     own = (authority.directory / "tsa.pem.der").read_bytes()
-    assert own in token
 
-    def with_another(extensions: str) -> bytes:
+    def another(extensions: str) -> bytes:
         # openssl does not stamp with a server's certificate, so another takes the place of the right one in the token.
         other = b""
         while len(other) != len(own):
             other = authority.certify("other.pem", extensions)
-        return token.replace(own, other)
+        return other
 
+    right, wrong = another("stamps"), another("no-stamps")
+    # Stamped after they were made: a certificate must have been good at that time.
+    token = authority.stamp(question(BODY).der)
+    assert own in token
     roots = trusted(authority.root.read_bytes())
-    assert judge(with_another("stamps"), BODY, roots)
+    assert judge(token.replace(own, right), BODY, roots)
     with pytest.raises(NotTrusted):
-        judge(with_another("no-stamps"), BODY, roots)
+        judge(token.replace(own, wrong), BODY, roots)
 
 
 def test_a_refusal_is_no_token(tmp_path: Path, roots: list[x509.Certificate]) -> None:
