@@ -23,7 +23,8 @@ from storage.audit.whole import check_whole
 from storage.note import Verifier
 from storage.timestamping import Root, TokenRefused, stamped_at
 
-FORMAT: Final = "notices-evidence/1"
+_FORMATS: Final = "notices-evidence/"
+FORMAT: Final = f"{_FORMATS}1"
 MANIFEST: Final = "manifest.json"
 
 _LONGEST: Final = 500
@@ -106,8 +107,11 @@ def _manifest(files: Mapping[str, bytes]) -> Manifest:
     if MANIFEST not in files:
         raise Malformed(f"{MANIFEST} is missing")
     fields = entries.fields(MANIFEST, entries.only_line(MANIFEST, files[MANIFEST]))
-    if fields.get("format") != FORMAT:
+    named = fields.get("format")
+    if named != FORMAT and isinstance(named, str) and named.startswith(_FORMATS):
         raise Refused(UNVERIFIABLE, f"{MANIFEST}: the pack has another format than {FORMAT}")
+    if named != FORMAT:
+        raise Malformed(f"{MANIFEST}: it is not that of a pack")
     manifest = entries.shaped(MANIFEST, fields, Manifest)
     names = [each.region for each in manifest.regions]
     if not names or names != sorted(set(names)):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.evidence.world import World
 from tests.storage.desk import Desk
+from tests.storage.packs import Files, Press, meetings
 
 
 @pytest.fixture
@@ -37,3 +39,23 @@ def shelf() -> Iterator[Path]:
     place = Path(tempfile.mkdtemp(prefix="shelf-", dir=memory if memory.is_dir() else None))
     yield place
     shutil.rmtree(place)
+
+
+@pytest.fixture(scope="module")
+def worlds() -> dict[str, World]:
+    """Two calls over two regions."""
+    return meetings()
+
+
+@pytest.fixture(scope="module")
+def press(worlds: dict[str, World], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Press]:
+    """Their ledgers."""
+    made = Press(tmp_path_factory.mktemp("press"), worlds["standup"].books)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def honest(press: Press, worlds: dict[str, World]) -> Files:
+    """The pack of the meeting with a gap, as it was exported."""
+    return press.pack(worlds["standup"])
