@@ -300,6 +300,21 @@ def test_a_merger_moves_the_source() -> None:
         assert moves == [MoveCall(source=CallKey("contoso", "alias"), target=KEY)]
 
 
+def test_the_home_keeps_which_regions_came_in() -> None:
+    """So that nobody can leave one out of the call's evidence; it names no presence."""
+    append, counts = Scribe(lambda _: SALT).spread(opened(region="asia"))
+    assert isinstance(append, Append)
+    assert (append.call, counts) == (KEY, None)
+    assert json.loads(append.leaf) == {
+        "kind": "call.spread",
+        "organization": "contoso",
+        "call": "standup",
+        "at": "2026-11-23T14:00:00.000Z",
+        "into": "asia",
+    }
+    assert from_entry(append.leaf, {}) is None
+
+
 def test_a_region_that_comes_in_later_is_told_what_it_must_know() -> None:
     """Without counting: the facts have their entries at home."""
     ink = Ink({"europe": None})

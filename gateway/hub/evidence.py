@@ -11,7 +11,7 @@ import asyncio
 import base64
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -49,10 +49,14 @@ class Pack(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a region's file has of a call: its lines, and the boxes of its people where they were asked for."""
+    """What a region's file has of a call: its lines, and the boxes of its people where they were asked for.
+
+    `named` are the regions that the lines say the call was in.
+    """
 
     lines: list[tuple[int, bytes]]
     boxes: Mapping[str, bytes | None] | None
+    named: frozenset[str]
 
 
 class Evidence:
@@ -72,7 +76,7 @@ class Evidence:
         """The pack of a call, asked at `level` (None: each notice at its own), naming people of `regions` (None: all).
 
         Raises `Refusal` 404 for a call or region that is not known here, 409 where several organisations know the
-        call, and `NotDurable` where storage cannot record the export.
+        call or it was in a region that is not served here, and `NotDurable` where storage cannot record the export.
         """
         served = set(self._ledgers.regions)
         opened = served if regions is None else set(regions)
@@ -92,11 +96,14 @@ class Evidence:
     async def _story(self, key: CallKey, level: Level | None, opened: set[str]) -> Story:
         """What the entries tell, with those of the events that opened an episode among them."""
         keys = (key, *self._registry.names.parts(key))
-        found: dict[str, _Found] = {}
+        every: dict[str, _Found] = {}
         for name in sorted(self._ledgers.regions):
-            had = await self._ledgers.read(name, partial(_find, keys=keys, opened=name in opened))
-            if had.lines:
-                found[name] = had
+            every[name] = await self._ledgers.read(name, partial(_find, keys=keys, opened=name in opened))
+        named = frozenset().union(*(each.named for each in every.values()))
+        if named - every.keys():
+            raise Refusal("region_not_served", "the call was in a region that is not served here", status=409)
+        # A region that a crash kept from writing anything is there too: that nothing was written is proved as well.
+        found = {name: had for name, had in every.items() if had.lines or name in named}
         if not found:
             raise NotDurable("nothing of this call is written yet")
         origins = {name: self._ledgers.regions[name].origin for name in found}
@@ -146,7 +153,16 @@ def _find(reader: Reader, keys: Sequence[CallKey], *, opened: bool) -> _Found:
     """Runs on the reader thread."""
     known = [key for key in keys if reader.has_call(key)]
     boxes = {name: box for key in known for name, box in reader.presences(key).items()} if opened else None
-    return _Found(call_lines(reader, known), boxes)
+    lines = call_lines(reader, known)
+    return _Found(lines, boxes, frozenset(_named(lines)))
+
+
+def _named(lines: Sequence[tuple[int, bytes]]) -> Iterator[str]:
+    """The regions that these lines say the call was in."""
+    for _, leaf in lines:
+        if b'"kind":"call.' in leaf:
+            fields = decode(leaf)
+            yield from (str(fields[name]) for name in ("home", "into") if name in fields)
 
 
 def _events(reader: Reader, digests: Sequence[bytes]) -> list[tuple[int, bytes]]:

@@ -110,6 +110,7 @@ class Interpreter:
                 self.metrics.overdue(len(fact.presences))
             if isinstance(fact, facts.PresenceOpened) and fact.region not in ink.regions:
                 batches[fact.region] = self._scribe.enter(ink, fact.region, self._known(live, recorded))
+                batches.setdefault(home, []).append(self._scribe.spread(fact))
         for region, written in self._scribe.write(ink, recorded).items():
             batches.setdefault(region, []).extend(written)
 

@@ -24,6 +24,9 @@ from storage.operations import Append, CloseCall, MoveCall, OpenCall, Operation,
 MIRRORED: Final = (facts.CallOpened, facts.CallEnded, facts.CallMerged, facts.NoticeIssued)
 """Facts about a call that every region of the call keeps, so that its ledger can be read alone."""
 
+SPREAD: Final = "call.spread"
+"""The kind of entry by which a call's home says that another region came into the call. It is no fact of the call."""
+
 Entropy = Callable[[int], bytes]
 """So many random bytes."""
 
@@ -134,6 +137,17 @@ class Scribe:
         """What a region that was not in the call yet must be told before its first presence is written there."""
         ink.regions[region] = None
         return [each for fact in mirrored for each in self._write(ink, fact, counts=False)]
+
+    def spread(self, entered: facts.PresenceOpened) -> Written:
+        """What the home keeps of a region that comes into the call: whoever holds its entries misses that region's."""
+        fields = {
+            "kind": SPREAD,
+            "organization": entered.call.organization,
+            "call": entered.call.call,
+            "at": rfc3339(entered.at),
+            "into": entered.region,
+        }
+        return Append(canonical(fields), entered.call), None
 
     def _route(self, ink: Ink, fact: facts.AnyFact) -> list[str]:
         """The regions in which `fact` is written, the one whose entry counts first."""

@@ -74,7 +74,7 @@ def test_the_manifest_has_the_digest_of_every_file(world: World) -> None:
         "level": "displayed",
         "organization": "contoso",
         "regions": [
-            {"entries": 7, "opened": True, "origin": "gateway/europe", "region": "europe"},
+            {"entries": 8, "opened": True, "origin": "gateway/europe", "region": "europe"},
             {"entries": 6, "opened": False, "origin": "gateway/unitedstates", "region": "unitedstates"},
         ],
     }

@@ -118,6 +118,7 @@ class World:
                 told = [facts.CallOpened(call=self.key, at=self.call.opened_at or self.now)]
                 known = [notice.fact for notice in self.call.open_notices() if notice.fact not in recorded]
                 self._write({fact.region: self.scribe.enter(self.ink, fact.region, [*told, *known])})
+                self._write({str(self.ink.home): [self.scribe.spread(fact)]})
         self._write(self.scribe.write(self.ink, recorded))
 
     def _write(self, batches: Mapping[str, Iterable[tuple[Any, Any]]]) -> None:

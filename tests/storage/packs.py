@@ -112,7 +112,7 @@ class Press:
             people = {name: each for name, each in people.items() if any(name.encode() in leaf for _, leaf in lines)}
             origin = self.desks[region].region.origin
             parts.append(Part(region, origin, region in lie.opened, stored[region].facts, tuple(lines), people))
-        return tell(world.key, [part for part in parts if part.lines], homes_of(stored), world.now, lie.level)
+        return tell(world.key, parts, homes_of(stored), world.now, lie.level)
 
     def _people(self, region: str) -> dict[str, Opening]:
         boxes = {name: open_box(box) for name, box in self.books.boxes[region].items()}

@@ -114,6 +114,7 @@ class Writing(Meeting):
         for fact in recorded:
             if isinstance(fact, facts.PresenceOpened) and fact.region not in self.ink.regions:
                 batches[fact.region] = self._scribe.enter(self.ink, fact.region, self._known(recorded))
+                batches.setdefault(str(self.ink.home), []).append(self._scribe.spread(fact))
         for region, written in self._scribe.write(self.ink, recorded).items():
             batches.setdefault(region, []).extend(written)
         for region, written in batches.items():
