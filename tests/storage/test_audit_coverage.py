@@ -7,14 +7,18 @@ others that become parts in turn. At any time, at any level, both must say the s
 from __future__ import annotations
 
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import settings
 
 from gateway.core import facts
 from gateway.core.types import CallKey, Level, Role
+from gateway.evidence import records
+from gateway.evidence.story import Part, tell
 from gateway.hub.journal import Ink, to_entry
+from gateway.hub.ledgers import homes_of
+from storage.audit import claims
 from storage.audit.coverage import covered
 from storage.audit.order import told
 from tests.core import test_machine
@@ -118,6 +122,7 @@ class World:
                 verified = said_by_verifier(meeting, level, now)
                 assert verified == said_by_gateway(again, level, now)
                 assert not live or verified == said_by_gateway(meeting.call, level, now)
+            tables_agree(meeting, now)
 
     def run(self, steps: int) -> None:
         """So much happens, and now and then everybody is asked."""
@@ -127,6 +132,26 @@ class World:
             if self.chance.random() < 0.05:
                 self.agree()
         self.agree()
+
+
+def tables_agree(meeting: Writing, now: datetime) -> None:
+    """Every table that the gateway exports is the one that the verifier makes."""
+    ledgers, key = meeting.ledgers, meeting.call.key
+    stored = ledgers.stored(key)
+    parts = [
+        Part(region, f"gateway/{region}", False, found.facts, tuple(ledgers.about(region, ledgers.family(key))), {})
+        for region, found in stored.items()
+    ]
+    story = tell(key, parts, homes_of(stored), now, None)
+    files = {
+        "coverage.json": records.coverage(story),
+        "episodes.jsonl": records.episodes(story),
+        "levels.jsonl": records.levels(story),
+        "notices.jsonl": records.notices(story),
+        "participants.jsonl": records.participants(story),
+        "presences.jsonl": records.presences(story),
+    }
+    claims.check(files, key.call, ledgers.entries(key), None, story.at, frozenset())
 
 
 @pytest.mark.parametrize("seed", range(60))
