@@ -108,6 +108,7 @@ def episodes(meeting: Meeting, regions: Regions) -> Iterator[Row]:
     told: dict[str, list[str]] = {}
     for notice in meeting.notices:
         told.setdefault(notice.fact.episode, []).append(notice.fact.notice)
+    openers = _Openers(regions)
     for episode in meeting.episodes:
         if episode.id in told:
             yield {
@@ -115,30 +116,41 @@ def episodes(meeting: Meeting, regions: Regions) -> Iterator[Row]:
                 "ended_at": _at(episode.ended_at),
                 "episode": episode.id,
                 "notices": told[episode.id],
-                "opened_by": _opener(told[episode.id][0], regions),
+                "opened_by": openers.of(told[episode.id][0]),
                 "started_at": rfc3339(episode.started_at),
             }
 
 
-def _opener(notice: str, regions: Regions) -> Row | None:
-    """The last claim that the capability is on before the notice, in the ledger in which the notice is at home."""
-    home = homes(regions)
-    copies = [
-        (entry, entry.fact)
-        for found in regions.values()
-        for entry in found
-        if isinstance(entry.fact, entries.Issued) and entry.fact.notice == notice
-    ]
-    place, issued = min(copies, key=lambda copy: (copy[0].region != home.get(copy[1].call), copy[1].at, copy[0].region))
-    for entry in reversed(regions[place.region]):
-        claim = entry.fact
-        if (
-            isinstance(claim, entries.Observed)
-            and entry.number < place.number
-            and (claim.call, claim.capability, claim.state) == (issued.call, issued.capability, OPENING)
-        ):
-            return {"entry": entry.number, "event": claim.event, "region": place.region, "source": claim.source}
-    return None
+class _Openers:
+    """Which claim opened what: the last that a capability is on before the notice, where the notice is at home."""
+
+    def __init__(self, regions: Regions) -> None:
+        home = homes(regions)
+        self._claims: dict[tuple[str, str, str], list[Entry]] = {}
+        self._places: dict[str, Entry] = {}
+        for region in sorted(regions):
+            for entry in regions[region]:
+                fact = entry.fact
+                if isinstance(fact, entries.Observed) and fact.state == OPENING:
+                    self._claims.setdefault((region, fact.call, fact.capability), []).append(entry)
+                elif isinstance(fact, entries.Issued) and (
+                    fact.notice not in self._places or region == home.get(fact.call) != self._places[fact.notice].region
+                ):
+                    self._places[fact.notice] = entry
+
+    def of(self, notice: str) -> Row | None:
+        """The claim before this notice."""
+        place = self._places[notice]
+        assert isinstance(place.fact, entries.Issued)
+        for claim in reversed(self._claims.get((place.region, place.fact.call, place.fact.capability), ())):
+            if claim.number < place.number:
+                return {
+                    "entry": claim.number,
+                    "event": claim.fields.get("event"),
+                    "region": place.region,
+                    "source": claim.fields["source"],
+                }
+        return None
 
 
 def notice(told: Notice, texts: Mapping[str, Any]) -> Row:

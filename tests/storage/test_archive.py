@@ -48,6 +48,14 @@ def test_every_flipped_bit_shows() -> None:
                 read(bytes(changed))
 
 
+def test_the_changed_file_is_named() -> None:
+    """Where a file's own bytes were changed, the line says which."""
+    data = bytearray(write(FILES))
+    data[data.index(b'{"a":2}')] ^= 1
+    with pytest.raises(BrokenPack, match=r"regions/europe/entries.jsonl: its bytes do not fit"):
+        read(bytes(data))
+
+
 def test_every_truncation_shows() -> None:
     """A pack cut off anywhere is a broken one, at its front too; of the magic alone nothing can be said."""
     data = write(FILES)
