@@ -16,7 +16,7 @@ from gateway.evidence.story import Opening
 from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE
 from storage.entry import canonical
 from tests.evidence.world import World, raw_id
-from tests.storage.attacks import HOME, TABLES, claim_all
+from tests.storage.attacks import TABLES, claim_all
 from tests.storage.packs import REVIEW, Fields, Files, Lie, Press, meetings, restamped, rows
 
 
@@ -178,6 +178,14 @@ def test_a_manifest_that_lies_of_a_region(press: Press, worlds: dict[str, World]
     assert press.judge(press.pack(worlds["standup"], lie)).exit == TAMPERED
 
 
+@pytest.mark.parametrize("name", ["report.html", "README.txt", "coverage.json", "regions/europe/entries.jsonl"])
+def test_a_file_that_nobody_vouches_for(press: Press, worlds: dict[str, World], name: str) -> None:
+    """It could be changed by anybody afterwards: 20."""
+    found = press.judge(press.pack(worlds["standup"], Lie(manifest=lambda fields: fields["files"].pop(name))))
+    assert found.exit == TAMPERED
+    assert "must vouch for" in found.line
+
+
 def test_people_are_named_of_a_region_that_was_not_opened(press: Press, worlds: dict[str, World]) -> None:
     """What was recorded names Europe only: 20."""
 
@@ -189,12 +197,17 @@ def test_people_are_named_of_a_region_that_was_not_opened(press: Press, worlds: 
     assert "nobody of region unitedstates was to be named" in found.line
 
 
-def test_one_ledger_is_shown_as_two_regions(press: Press, worlds: dict[str, World]) -> None:
-    """Europe's under the other's name, too: 20."""
-    files = press.pack(worlds["standup"])
-    for name in [name for name in files if name.startswith(HOME)]:
-        files[name.replace("europe", "unitedstates")] = files[name]
-    assert press.judge(restamped(files)).exit == TAMPERED
+def test_one_ledger_is_shown_as_two_regions(tmp_path: Path) -> None:
+    """Europe's under the other's name, too, with an export of its own: 20."""
+    worlds = meetings()
+    press = Press(tmp_path, worlds["review"].books)
+    other = press.desks["unitedstates"]
+    press.desks["unitedstates"] = press.desks["europe"]
+    found = press.judge(press.pack(worlds["review"]))
+    press.desks["unitedstates"] = other
+    press.close()
+    assert found.exit == TAMPERED
+    assert "the ledger of region unitedstates is that of another" in found.line
 
 
 def test_a_display_name_is_nobodys_commitment(press: Press, worlds: dict[str, World]) -> None:
