@@ -30,8 +30,8 @@ network and runs nothing. The other files are what the report was made from.
   manifest.json         what this pack is of, and the SHA-256 of each file but those it cannot know
   regions/NAME/
     entries.jsonl       the ledger's own lines about this call, byte for byte, one a line
-    export.json         the entry that records this export, with the SHA-256 of manifest.json
-    proofs.jsonl        for each of those lines, and last for export.json: its place in the ledger and the proof of it
+    export.jsonl        the entries that record this export, one for each call in it, with the SHA-256 of manifest.json
+    proofs.jsonl        for each of those lines, then for those of export.jsonl: its place in the ledger and the proof
     checkpoint.txt      the ledger's size and root, signed
     timestamp.tsr       if there: a time stamp by somebody else (RFC 3161)
 
@@ -49,11 +49,11 @@ example with another key). Without that program:
   2. Entries.  The hash of a line of entries.jsonl is SHA-256 of a zero byte and the line without its line end.
      Line i of proofs.jsonl has its place ("index") and the hashes that lead from it to the root in checkpoint.txt
      (RFC 6962, section 2.1.1).
-  3. Files.  manifest.json has the SHA-256 of every file that follows from the entries. export.json, whose place in
-     the ledger is proved too, has that of manifest.json. So no file was changed after the export.
+  3. Files.  manifest.json has the SHA-256 of every file that follows from the entries. export.jsonl, whose places in
+     the ledger are proved too, has that of manifest.json. So no file was changed after the export.
   4. Nothing left out.  Every entry about a call says in "ahead" how many entries about the same call stand before it
-     in the same ledger. export.json says in "covers" how many there are: they must be there from 0 on, without a
-     hole.
+     in the same ledger. export.jsonl says in "covers" how many there are, and has an entry of each call itself, which
+     counts on behind the last: they must be there from 0 on, without a hole.
   5. Words.  A notice's digest is SHA-256 of the canonical JSON (RFC 8785) of
      {"capability":…,"change":…,"notice":…,"text":…}; the ledger's entry of the notice has the same digest, and so
      has what a client sent back when it had shown the words.

@@ -112,21 +112,21 @@ class Evidence:
         events = {name: await self._ledgers.read(name, partial(_events, digests=digests)) for name in found}
         return await asyncio.to_thread(_with_events, story, events)
 
-    async def _export(self, story: Story, manifest: bytes) -> dict[str, int]:
-        """Record the export in every region it is of; the entry of each."""
+    async def _export(self, story: Story, manifest: bytes) -> dict[str, list[int]]:
+        """Record the export in every region it is of, about each call that it covers; the entries of each region."""
         known = (story.key.call, *sorted({each.call for each in self._registry.names.parts(story.key)}))
         digest = records.digest(manifest)
-        leaves = {
-            part.region: _leaf(story, digest, await asyncio.to_thread(_covers, part, known)) for part in story.parts
-        }
-        pending: dict[str, asyncio.Future[int]] = {}
-        for region, leaf in leaves.items():
-            pending[region] = entry = self._loop.create_future()
-            self._ledgers.submit(region, [Append(leaf, story.key), SignCheckpoint()], partial(_resolve, entry))
+        pending: dict[str, asyncio.Future[list[int]]] = {}
+        covers = {part.region: await asyncio.to_thread(_covers, part, known) for part in story.parts}
+        for region, covered in covers.items():
+            pending[region] = entries = self._loop.create_future()
+            # One for each call, so that its `ahead` says how many entries of that call there are, the last included.
+            appends = [Append(_leaf(story, call, digest, covered), story.key._replace(call=call)) for call in known]
+            self._ledgers.submit(region, [*appends, SignCheckpoint()], partial(_resolve, entries))
         await self._durable(pending)
-        return {region: entry.result() for region, entry in pending.items()}
+        return {region: entries.result() for region, entries in pending.items()}
 
-    async def _durable(self, pending: Mapping[str, asyncio.Future[int]]) -> None:
+    async def _durable(self, pending: Mapping[str, asyncio.Future[list[int]]]) -> None:
         deadline = self._loop.time() + PATIENCE
         waiting = set(pending.values())
         while waiting:
@@ -135,10 +135,10 @@ class Evidence:
             if waiting and (failing or self._loop.time() > deadline):
                 raise NotDurable("storage cannot write now")
 
-    async def _proofs(self, part: Part, exported: int) -> dict[str, bytes]:
-        """The export's entry, the checkpoint, and what leads from every entry to it."""
+    async def _proofs(self, part: Part, exported: Sequence[int]) -> dict[str, bytes]:
+        """The export's entries, the checkpoint, and what leads from every entry to it."""
         entries = [entry for entry, _ in part.lines]
-        found = await self._ledgers.read(part.region, partial(_proved, entries=[*entries, exported]))
+        found = await self._ledgers.read(part.region, partial(_proved, entries=entries, exported=exported))
         return {f"regions/{part.region}/{name}": content for name, content in found.items()}
 
     async def _stamps(self, story: Story, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -200,13 +200,13 @@ def _covers(part: Part, calls: Sequence[str]) -> list[dict[str, object]]:
     return [{"call": call, "entries": about[call]} for call in calls]
 
 
-def _leaf(story: Story, manifest: str, covers: Sequence[Mapping[str, object]]) -> bytes:
+def _leaf(story: Story, call: str, manifest: str, covers: Sequence[Mapping[str, object]]) -> bytes:
     return canonical(
         {
             "kind": "evidence.exported",
             "at": rfc3339(story.at),
             "organization": story.key.organization,
-            "call": story.key.call,
+            "call": call,
             "manifest": manifest,
             "regions": [part.region for part in story.parts if part.opened],
             "covers": list(covers),
@@ -214,24 +214,24 @@ def _leaf(story: Story, manifest: str, covers: Sequence[Mapping[str, object]]) -
     )
 
 
-def _resolve(entry: asyncio.Future[int], commit: Commit) -> None:
-    if not entry.done():
-        entry.set_result(commit.results[0])
+def _resolve(entries: asyncio.Future[list[int]], commit: Commit) -> None:
+    if not entries.done():
+        entries.set_result(commit.results[:-1])
 
 
-def _proved(reader: Reader, entries: Sequence[int]) -> dict[str, bytes]:
+def _proved(reader: Reader, entries: Sequence[int], exported: Sequence[int]) -> dict[str, bytes]:
     """Files of one region, all of one snapshot. Runs on the reader thread."""
-    newest, leaf = reader.checkpoint(), reader.leaf(entries[-1])
-    if newest is None or leaf is None or newest[0] <= entries[-1]:
+    newest, leaves = reader.checkpoint(), reader.entries(exported[0], len(exported))
+    if newest is None or newest[0] <= exported[-1]:
         raise NotDurable("the checkpoint is not written yet")
     size, note = newest
     node = reader.tiles().node
     proofs = [
         {"hashes": [base64.b64encode(each).decode() for each in inclusion_path(entry, size, node)], "index": entry}
-        for entry in entries
+        for entry in (*entries, *exported)
     ]
     return {
-        "export.json": leaf + b"\n",
+        "export.jsonl": b"".join(leaf + b"\n" for leaf in leaves),
         "proofs.jsonl": records.lines(proofs),
         "checkpoint.txt": note.encode(),
     }

@@ -30,6 +30,7 @@ class Told(NamedTuple):
 
     notices: int
     people: int
+    named: int
     gaps: int
 
 
@@ -66,12 +67,14 @@ def check(
     _compare(files, "presences.jsonl", tables.presences(regions), lambda row: str(row.get("presence")))
     _compare(files, "episodes.jsonl", tables.episodes(meeting, regions), lambda row: str(row.get("episode")))
     _check_words(files["notices.jsonl"], meeting)
-    _check_people(files["participants.jsonl"], regions, opened)
+    named = _check_people(files["participants.jsonl"], regions, opened)
+    _check_persons(named, meeting)
     proved = covered(meeting, level, at)
     _check_coverage(files["coverage.json"], proved)
     people = {presence.id for notice in meeting.notices for presence in owing(meeting, notice)}
     gaps = sum(len(notice["gaps"]) for notice in proved["notices"])
-    return Told(len(meeting.notices), len(people), gaps)
+    known = {found.id for presence in named if (found := meeting.find(presence)) is not None}
+    return Told(len(meeting.notices), len(people), len(people & known), gaps)
 
 
 def _numbered(row: Row) -> str:
@@ -86,19 +89,15 @@ def _compare(files: Mapping[str, bytes], where: str, made: Iterable[Row], name: 
     """The lines of a file are those made from the entries: none missing, none besides, none other."""
     found = _rows(where, files[where])
     claimed, proved = {name(row): row for row in found}, {name(row): row for row in made}
-    for missing in proved.keys() - claimed.keys():
+    for missing in sorted(proved.keys() - claimed.keys()):
         raise Malformed(f"{where}: {missing} is missing")
-    for extra in claimed.keys() - proved.keys():
-        raise Malformed(f"{where}: {_short(extra)} is in no entry")
+    if claimed.keys() - proved.keys():
+        raise Malformed(f"{where}: something is there that is in no entry")
     if len(found) != len(claimed):
         raise Malformed(f"{where}: something is there twice")
     for each, row in claimed.items():
         if canonical(row) != canonical(proved[each]):
             raise Malformed(f"{where}: {each} is not as the entries say")
-
-
-def _short(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text[:64])
 
 
 def _check_coverage(data: bytes, proved: Row) -> None:
@@ -116,7 +115,7 @@ def _check_coverage(data: bytes, proved: Row) -> None:
         if canonical(other) != canonical(notice):
             raise Malformed(f"{where}: notice {notice['notice']}: {_difference(other, notice)}")
     if by_id:
-        raise Malformed(f"{where}: {_short(min(by_id))} is no notice of the entries")
+        raise Malformed(f"{where}: something is there that is no notice of the entries")
     rest = canonical({**claimed, "notices": []}) == canonical({**proved, "notices": []})
     if not rest or len(found) != len(proved["notices"]):
         raise Malformed(f"{where}: its time or its end is not as the entries say")
@@ -129,7 +128,7 @@ def _difference(claimed: Row, proved: Row) -> str:
         if count != true:
             return f"{name}: {count} are claimed, the entries prove {true}"
     for name in ("proved", "gaps"):
-        for one, other in zip(claimed[name], proved[name], strict=True):
+        for one, other in zip(claimed.get(name) or (), proved[name], strict=False):
             if one != other:
                 return f"{name}: presence {other['presence']} is not as the entries say"
     return "it is not as the entries say"
@@ -167,8 +166,22 @@ def _check_text(where: str, words: _Words, notice: Notice, locale: str) -> None:
         raise Malformed(f"{where}: these are not the words that were told")
 
 
-def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: frozenset[str]) -> None:
-    """Whoever is named was there: the name opens the commitment of the presence, once, where names may be given."""
+def _check_persons(named: Mapping[str, str], meeting: Meeting) -> None:
+    """Presences that are said to be one person's are not two people's, where both are named."""
+    persons: dict[str, str] = {}
+    for presence, participant in sorted(named.items()):
+        found = meeting.find(presence)
+        who = presence if found is None else meeting.name(found.who)
+        if persons.setdefault(who, participant) != participant:
+            raise Malformed(f"participants.jsonl: presence {presence} is said to be the person of another, and is not")
+
+
+def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: frozenset[str]) -> dict[str, str]:
+    """Whoever is named was there: the name opens the commitment of the presence, once, where names may be given.
+
+    Presence to raw id.
+    """
+    named: dict[str, str] = {}
     where = "participants.jsonl"
     committed = {
         (entry.region, entry.fact.presence): entry.fact.commitment
@@ -180,13 +193,15 @@ def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: f
         place = f"{where} line {line}"
         person = entries.shaped(place, row, _Person)
         if person.region not in opened:
-            raise Malformed(f"{place}: nobody of region {_short(person.region)} was to be named")
+            raise Malformed(f"{place}: nobody of this region was to be named")
         commitment = committed.pop((person.region, person.presence), None)
         if commitment is None:
-            raise Malformed(f"{place}: presence {_short(person.presence)} is in no entry, or was named before")
+            raise Malformed(f"{place}: the presence is in no entry, or was named before")
         # Of any other length it could be cut so that a part of the salt becomes part of the name.
         if not _SALT.fullmatch(person.salt):
             raise Malformed(f"{place}: the salt is not 32 bytes in hex")
         salted = bytes.fromhex(person.salt) + person.participant.encode()
         if commitment != "sha256:" + hashlib.sha256(salted).hexdigest():
             raise Malformed(f"{place}: presence {person.presence} is somebody else")
+        named[person.presence] = person.participant
+    return named

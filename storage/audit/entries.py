@@ -240,7 +240,9 @@ def shaped(where: str, found: object, shape: type[S]) -> S:
     try:
         made = msgspec.convert(found, shape)
     except (msgspec.MsgspecError, RecursionError, OverflowError) as error:
-        raise Malformed(f"{where}: {error}") from None
+        # Only the place: the library's words quote what was read, and that may be somebody's name.
+        _, at, place = str(error).partition(" - at ")
+        raise Malformed(f"{where}: it has not the shape that it must have{at}{place}") from None
     for name in made.__struct_fields__:
         value = getattr(made, name)
         # Elsewhere than in UTC a moment at either end of time could not be written down.

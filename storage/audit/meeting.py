@@ -126,6 +126,10 @@ class Meeting:
         """The episode that the notice is of."""
         return self._episodes[notice.fact.episode]
 
+    def find(self, presence: str) -> Presence | None:
+        """The presence with this id, or that it became part of, of whatever call."""
+        return self._known.get(presence)
+
     def name(self, who: str) -> str:
         """By which name a person goes since calls were merged."""
         while who in self._same:

@@ -15,11 +15,14 @@ from typing import Final
 import msgspec
 
 from storage.audit import archive, claims, entries
+from storage.audit.agreement import check_agreement
 from storage.audit.entries import Malformed
+from storage.audit.plain import read_bytes
 from storage.audit.proved import Part, check_part
 from storage.audit.stamp import judge_stamp
 from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE, Refused, Verdict, verdict
 from storage.audit.whole import check_whole
+from storage.moment import rfc3339
 from storage.note import Verifier
 from storage.timestamping import Root, TokenRefused, stamped_at
 
@@ -27,11 +30,12 @@ _FORMATS: Final = "notices-evidence/"
 FORMAT: Final = f"{_FORMATS}1"
 MANIFEST: Final = "manifest.json"
 
+_LARGEST_MANIFEST: Final = 1 << 20
 _LONGEST: Final = 500
 """Characters of what is repeated from a pack."""
 _TABLES: Final = ("coverage.json", "episodes.jsonl", "levels.jsonl", "notices.jsonl", "participants.jsonl")
 _FILES: Final = ("README.txt", *_TABLES, "presences.jsonl", "report.html")
-_REGION_FILES: Final = ("checkpoint.txt", "entries.jsonl", "export.json", "proofs.jsonl")
+_REGION_FILES: Final = ("checkpoint.txt", "entries.jsonl", "export.jsonl", "proofs.jsonl")
 
 
 class Region(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,21 +65,20 @@ def verify(path: Path, verifiers: Sequence[Verifier], *, roots: Sequence[Root] |
     With `roots`, the certificates of trusted authorities, every region's checkpoint must have a time stamp.
     """
     try:
-        return _verify(_read(path), path, verifiers, roots)
+        files = _read(path)
     except Refused as refused:
-        return refused.verdict._replace(line=_shown(refused.verdict.line))
+        return refused.verdict
+    try:
+        return _verify(files, path, verifiers, roots)
+    except Refused as refused:
+        return verdict(refused.code, f"{path}: {_shown(refused.found)}")
     except Malformed as error:
         return verdict(TAMPERED, f"{path}: {_shown(str(error))}")
 
 
 def _read(path: Path) -> dict[str, bytes]:
     try:
-        with path.open("rb") as file:
-            data = file.read(archive.LARGEST + 1)
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
-    try:
-        return archive.read(data)
+        return archive.read(read_bytes(path, largest=archive.LARGEST))
     except archive.NoPack as error:
         raise Refused(UNVERIFIABLE, f"{path}: {error}") from None
     except archive.BrokenPack as error:
@@ -96,6 +99,7 @@ def _verify(
             raise Malformed(f"{MANIFEST}: it does not have the number of entries of region {region.region}")
     later = check_whole(parts, manifest.organization, manifest.call)
     found = {name: part.entries for name, part in parts.items()}
+    check_agreement(found)
     opened = frozenset(region.region for region in manifest.regions if region.opened)
     told = claims.check(files, manifest.call, found, manifest.level, manifest.at, opened)
     since = [_stamp(files, region.region, roots) for region in manifest.regions]
@@ -106,6 +110,8 @@ def _manifest(files: Mapping[str, bytes]) -> Manifest:
     """The manifest, once the pack has exactly the files that it must have. Raises Malformed, Refused."""
     if MANIFEST not in files:
         raise Malformed(f"{MANIFEST} is missing")
+    if len(files[MANIFEST]) > _LARGEST_MANIFEST:
+        raise Malformed(f"{MANIFEST}: it is too large")
     fields = entries.fields(MANIFEST, entries.only_line(MANIFEST, files[MANIFEST]))
     named = fields.get("format")
     if named != FORMAT and isinstance(named, str) and named.startswith(_FORMATS):
@@ -119,14 +125,19 @@ def _manifest(files: Mapping[str, bytes]) -> Manifest:
     for region in manifest.regions:
         if region.origin.rpartition("/")[2] != region.region:
             raise Malformed(f"{MANIFEST}: the ledger of region {region.region} is that of another")
+    _check_files(files, names)
+    if manifest.files.keys() != {*_FILES, *(f"regions/{name}/entries.jsonl" for name in names)}:
+        raise Malformed(f"{MANIFEST}: it does not have the files that it must vouch for")
+    return manifest
+
+
+def _check_files(files: Mapping[str, bytes], names: Sequence[str]) -> None:
+    """The pack has the files of these regions, and no others."""
     needed = {MANIFEST, *_FILES} | {f"regions/{name}/{each}" for name in names for each in _REGION_FILES}
     for missing in sorted(needed - files.keys()):
         raise Malformed(f"{missing} is missing")
     for extra in sorted(files.keys() - needed - {f"regions/{name}/timestamp.tsr" for name in names}):
         raise Malformed(f"{extra} does not belong there")
-    if manifest.files.keys() != {*_FILES, *(f"regions/{name}/entries.jsonl" for name in names)}:
-        raise Malformed(f"{MANIFEST}: it does not have the files that it must vouch for")
-    return manifest
 
 
 def _check_digests(files: Mapping[str, bytes], manifest: Manifest) -> None:
@@ -136,14 +147,17 @@ def _check_digests(files: Mapping[str, bytes], manifest: Manifest) -> None:
 
 
 def _check_export(part: Part, manifest: Manifest, digest: str) -> None:
-    """The entry of the export is of this very pack."""
-    export, where = part.export, f"regions/{part.region}/export.json"
-    if (export.organization, export.call) != (manifest.organization, manifest.call):
+    """The entries of the export are of this very pack."""
+    where = f"regions/{part.region}/export.jsonl"
+    if part.exports[0].call != manifest.call:
         raise Malformed(f"{where}: it is the export of another call")
-    if export.manifest != digest or export.at != manifest.at:
-        raise Malformed(f"{MANIFEST}: it is not what was exported from region {part.region}")
-    if export.regions != tuple(each.region for each in manifest.regions if each.opened):
-        raise Malformed(f"{where}: people of other regions are named than was recorded")
+    for export in part.exports:
+        if export.organization != manifest.organization:
+            raise Malformed(f"{where}: it is the export of another organisation")
+        if export.manifest != digest or export.at != manifest.at:
+            raise Malformed(f"{MANIFEST}: it is not what was exported from region {part.region}")
+        if export.regions != tuple(each.region for each in manifest.regions if each.opened):
+            raise Malformed(f"{where}: people of other regions are named than was recorded")
 
 
 def _stamp(files: Mapping[str, bytes], region: str, roots: Sequence[Root] | None) -> str | None:
@@ -165,15 +179,30 @@ def _stamp(files: Mapping[str, bytes], region: str, roots: Sequence[Root] | None
 def _conclude(
     manifest: Manifest, parts: Mapping[str, Part], told: claims.Told, later: int, since: Sequence[str]
 ) -> Verdict:
-    name = f"{_shown(manifest.organization)}/{_shown(manifest.call)}"
-    count = sum(len(part.entries) for part in parts.values())
-    size = f"{len(parts)} region{'s' * (len(parts) != 1)}, {count} entries, {told.people} participants"
+    name = f"{_shown(manifest.organization)}/{_shown(manifest.call)} as of {rfc3339(manifest.at)}"
+    every = [entry.fields for part in parts.values() for entry in part.entries]
+    asked = "" if manifest.level is None else f", asked at {manifest.level}"
+    size = f"{_counted(len(parts), 'region')}, {_counted(len(every), 'entry', 'entries')}, "
+    size += f"{_counted(told.people, 'participant')} of whom {told.named} are named{asked}"
     stamped = f"; signed before {max(since)}" if since else ""
-    if told.gaps or later:
-        gaps = f"{told.gaps} gap{'s' * (told.gaps != 1)} in {told.notices} notices" if told.gaps else "no gaps"
-        more = f"; {later} later entries are not in it" if later else ""
-        return verdict(INCOMPLETE, f"{name}: sound, with {gaps} ({size}){more}{stamped}")
-    return verdict(SOUND, f"{name}: everyone was told of {told.notices} notices ({size}){stamped}")
+    unannounced = sum(each.get("kind") == "recording.found" and each.get("announced") is False for each in every)
+    reasons = {
+        f"{later} later entries are not in it": later,
+        f"{_counted(unannounced, 'recording')} turned up of which nobody was told": unannounced,
+        "entries from before there were stamps cannot be shown to be all": any(
+            "call" in each and "after_us" not in each for each in every
+        ),
+    }
+    more = "".join(f"; {reason}" for reason, there in reasons.items() if there)
+    gaps = _counted(told.gaps, "gap") if told.gaps else "no gap"
+    found = f"{gaps} in {_counted(told.notices, 'notice')} ({size}){more}{stamped}"
+    if told.gaps or more:
+        return verdict(INCOMPLETE, f"{name}: nothing is wrong, {found}")
+    return verdict(SOUND, f"{name}: {found}")
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _shown(text: str) -> str:

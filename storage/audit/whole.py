@@ -1,8 +1,8 @@
 """Whether a pack has every entry of its call: from every region, of the call and of all that became part of it.
 
 Rules: the ledger counts the entries of each call (`ahead`), so that none can be left out from between, and the export's
-own entry counts on behind the last; the entries themselves name the regions and calls that must be there. What comes
-after the pack was made is counted and no fault.
+own entries count on behind the last of each; the entries themselves name the regions and calls that must be there.
+What comes after the pack was made is counted and no fault.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ def check_whole(parts: Mapping[str, Part], organization: str, call: str) -> int:
     _check_regions(parts, family)
     later = 0
     for part in parts.values():
-        after = part.export.ahead - part.export.covers[0].entries
-        if after < 0:
-            raise Malformed(f"regions/{part.region}/export.json: it covers more entries than there were")
-        later += after
+        for export, cover in zip(part.exports, part.exports[0].covers, strict=True):
+            after = export.ahead - cover.entries
+            if after < 0:
+                raise Malformed(f"regions/{part.region}/export.jsonl: it covers more entries than there were")
+            later += after
     return later
 
 
@@ -70,13 +71,14 @@ def _check_entries(part: Part, organization: str, family: Set[str]) -> None:
 def _check_count(part: Part, call: str, family: Set[str]) -> None:
     """Of each call as many entries as were exported, counted from the first to the last by the ledger itself."""
     place = f"regions/{part.region}"
-    if [cover.call for cover in part.export.covers] != [call, *sorted(family - {call})]:
-        raise Malformed(f"{place}/export.json: it covers other calls than the entries tell of")
+    covers = part.exports[0].covers
+    if [cover.call for cover in covers] != [call, *sorted(family - {call})]:
+        raise Malformed(f"{place}/export.jsonl: it covers other calls than the entries tell of")
     found: dict[object, list[Entry]] = {each: [] for each in family}
     for entry in part.entries:
         if "call" in entry.fields:
             found[entry.fields["call"]].append(entry)
-    for cover in part.export.covers:
+    for cover in covers:
         for expected, entry in enumerate(found[cover.call]):
             ahead = entry.fields.get("ahead")
             if "after_us" in entry.fields and (type(ahead) is not int or ahead != expected):

@@ -178,6 +178,13 @@ def other_words_and_digest(files: Files) -> None:
     put(files, "notices.jsonl", found)
 
 
+def other_digest_without_words(files: Files) -> None:
+    """What was told is not known any more, and its digest was another."""
+    found = rows(files, "notices.jsonl")
+    found[0]["texts"]["en"] = {"digest": "sha256:" + "0" * 64, "text": None}
+    put(files, "notices.jsonl", found)
+
+
 def no_words(files: Files) -> None:
     """A language is not there."""
     found = rows(files, "notices.jsonl")
@@ -279,6 +286,7 @@ TABLES: list[Callable[[Files], None]] = [
     claim_two_reports,
     other_words,
     other_words_and_digest,
+    other_digest_without_words,
     no_words,
     earlier_notice,
     other_salt,

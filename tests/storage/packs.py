@@ -41,6 +41,8 @@ class Lie:
 
     keep: Callable[[Fields], bool] = lambda _: True
     """Which entries are in the pack."""
+    arrange: Callable[[list[tuple[int, bytes]]], Any] = lambda _: None
+    """Done to them, each with its number, where they stand in the pack."""
     unread: Callable[[Fields], bool] = lambda _: False
     """Which of them the exporter did not look at."""
     regions: tuple[str, ...] = tuple(REGIONS.values())
@@ -92,12 +94,12 @@ class Press:
         lie.manifest(manifest)
         files[records.MANIFEST] = canonical(manifest) + b"\n"
         for part in story.parts:
-            leaf = self._leaf(story, part, files[records.MANIFEST], world, lie)
-            lie.export(part.region, leaf)
-            (exported, _) = self.desks[part.region].do(Append(canonical(leaf), story.key), SignCheckpoint())
+            leaves = self._leaves(story, part, files[records.MANIFEST], world, lie)
+            appends = [Append(canonical(leaf), story.key._replace(call=leaf["call"])) for leaf in leaves]
+            *exported, _ = self.desks[part.region].do(*appends, SignCheckpoint())
             numbers = [number for number, _ in part.lines]
-            numbers.append(exported)
-            files |= self.desks[part.region].ask(partial(proofs, region=part.region, numbers=numbers))
+            place = partial(proofs, region=part.region, numbers=numbers, exported=exported)
+            files |= self.desks[part.region].ask(place)
         return files
 
     def _story(self, world: World, lie: Lie) -> Story:
@@ -107,6 +109,7 @@ class Press:
             found = self.desks[region].ask(lambda reader: [each for key in keys for each in reader.call_entries(key)])
             lines = [(number, leaf) for number, leaf in sorted(set(found)) if lie.keep(decode(leaf))]
             stored[region] = gathered([each for each in lines if not lie.unread(decode(each[1]))], {})
+            lie.arrange(lines)
             people = self._people(region) if region in lie.opened else {}
             lie.people(people)
             people = {name: each for name, each in people.items() if any(name.encode() in leaf for _, leaf in lines)}
@@ -117,6 +120,12 @@ class Press:
     def _people(self, region: str) -> dict[str, Opening]:
         boxes = {name: open_box(box) for name, box in self.books.boxes[region].items()}
         return {name: Opening(box.participant, box.name, box.salt) for name, box in boxes.items() if box is not None}
+
+    def _leaves(self, story: Story, part: Part, manifest: bytes, world: World, lie: Lie) -> list[Fields]:
+        leaf = self._leaf(story, part, manifest, world, lie)
+        calls = [cover["call"] for cover in leaf["covers"]]
+        lie.export(part.region, leaf)
+        return [leaf, *({**leaf, "call": call} for call in calls[1:])]
 
     def _leaf(self, story: Story, part: Part, manifest: bytes, world: World, lie: Lie) -> Fields:
         about = Counter(decode(leaf).get("call") for _, leaf in part.lines)
@@ -146,18 +155,18 @@ def unstamped(leaf: bytes) -> bytes:
     return canonical({name: value for name, value in fields.items() if name not in {"after_us", "ahead"}})
 
 
-def proofs(reader: Reader, region: str, numbers: list[int]) -> Files:
-    """The files of a region that lead to its checkpoint; the last number is that of the export."""
-    newest, leaf = reader.checkpoint(), reader.leaf(numbers[-1])
+def proofs(reader: Reader, region: str, numbers: list[int], exported: list[int]) -> Files:
+    """The files of a region that lead to its checkpoint, from entries and from those of the export."""
+    newest = reader.checkpoint()
     assert newest is not None
-    assert leaf is not None
     size, note = newest
+    leaves = [reader.leaf(number) or b"" for number in exported]
     rows = [
         {"hashes": [base64.b64encode(each).decode() for each in reader.inclusion(number, size)], "index": number}
-        for number in numbers
+        for number in (*numbers, *exported)
     ]
     return {
-        f"regions/{region}/export.json": leaf + b"\n",
+        f"regions/{region}/export.jsonl": b"".join(leaf + b"\n" for leaf in leaves),
         f"regions/{region}/proofs.jsonl": records.lines(rows),
         f"regions/{region}/checkpoint.txt": note.encode(),
     }
@@ -171,10 +180,8 @@ def restamped(files: Files) -> Files:
         lines = files.get(f"regions/{region['region']}/entries.jsonl", b"").count(b"\n")
         region["entries"] = lines
     files[records.MANIFEST] = canonical(manifest) + b"\n"
-    for name in [name for name in files if name.endswith("/export.json")]:
-        export = json.loads(files[name])
-        export["manifest"] = records.digest(files[records.MANIFEST])
-        files[name] = canonical(export) + b"\n"
+    for name in [name for name in files if name.endswith("/export.jsonl")]:
+        put(files, name, [{**row, "manifest": records.digest(files[records.MANIFEST])} for row in rows(files, name)])
     return files
 
 

@@ -17,7 +17,7 @@ from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE
 from storage.entry import canonical
 from tests.evidence.world import World, raw_id
 from tests.storage.attacks import TABLES, claim_all
-from tests.storage.packs import REVIEW, Fields, Files, Lie, Press, meetings, restamped, rows
+from tests.storage.packs import REVIEW, Fields, Files, Lie, Press, meetings, put, restamped, rows
 
 
 @pytest.mark.parametrize("deed", TABLES, ids=lambda deed: deed.__name__)
@@ -75,6 +75,44 @@ def test_a_count_that_is_true_and_entries_that_are_not_there(press: Press, world
     last = {"presence.closed", "session.left", "evidence.exported"}
     lie = Lie(keep=lambda fields: fields["kind"] not in last or gone not in json.dumps(fields), export=count)
     assert press.judge(press.pack(worlds["standup"], lie)).exit == TAMPERED
+
+
+def test_the_last_entries_are_left_out_and_covered(press: Press, worlds: dict[str, World]) -> None:
+    """No hole is left, and still there are fewer than were exported: 20."""
+
+    def count(region: str, leaf: Fields) -> None:
+        leaf["covers"][0]["entries"] += 1
+
+    press.pack(worlds["review"])
+    lie = Lie(keep=lambda fields: fields["kind"] != "evidence.exported", export=count)
+    found = press.judge(press.pack(worlds["review"], lie))
+    assert found.exit == TAMPERED
+    assert "were exported" in found.line
+
+
+def test_entries_change_places_with_their_proofs(press: Press, worlds: dict[str, World]) -> None:
+    """Of different calls, so that no count shows it: 20."""
+
+    def arrange(lines: list[tuple[int, bytes]]) -> None:
+        calls = [b'"call":"alias"' in leaf for _, leaf in lines]
+        place = next(place for place, pair in enumerate(zip(calls, calls[1:], strict=False)) if pair[0] != pair[1])
+        lines[place : place + 2] = lines[place : place + 2][::-1]
+
+    found = press.judge(press.pack(worlds["standup"], Lie(arrange=arrange)))
+    assert found.exit == TAMPERED
+    assert "it does not stand in the order of the ledger" in found.line
+
+
+def test_words_that_are_not_known_any_more(press: Press, worlds: dict[str, World]) -> None:
+    """A later version may export what an earlier one told: the digest is there and the text is not."""
+
+    def forget(files: Files) -> None:
+        found = rows(files, "notices.jsonl")
+        for notice in found:
+            notice["texts"]["de"]["text"] = None
+        put(files, "notices.jsonl", found)
+
+    assert press.judge(press.pack(worlds["review"], Lie(tables=forget))).exit == SOUND
 
 
 def test_more_is_covered_than_there_was(press: Press, worlds: dict[str, World]) -> None:
@@ -170,7 +208,8 @@ def test_time_is_set_back(press: Press, worlds: dict[str, World]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("opened", True), ("origin", "notification-gateway/europe"), ("entries", 1)]
+    ("field", "value"),
+    [("opened", True), ("origin", "notification-gateway/europe"), ("origin", "other/unitedstates"), ("entries", 1)],
 )
 def test_a_manifest_that_lies_of_a_region(press: Press, worlds: dict[str, World], field: str, value: Any) -> None:
     """Of who is named, whose ledger it is, or how much there is: 20."""
@@ -194,7 +233,7 @@ def test_people_are_named_of_a_region_that_was_not_opened(press: Press, worlds: 
 
     found = press.judge(press.pack(worlds["standup"], Lie(opened=("europe",), tables=name)))
     assert found.exit == TAMPERED
-    assert "nobody of region unitedstates was to be named" in found.line
+    assert "nobody of this region was to be named" in found.line
 
 
 def test_one_ledger_is_shown_as_two_regions(tmp_path: Path) -> None:
@@ -368,7 +407,7 @@ def test_a_file_that_cannot_be_read(press: Press, worlds: dict[str, World], hone
     for name in honest:
         files = {**honest, name: content}
         assert press.judge(files).exit == TAMPERED
-        if name != "manifest.json" and not name.endswith("export.json"):
+        if name != "manifest.json" and not name.endswith("export.jsonl"):
             assert press.judge(restamped(files)).exit == TAMPERED
 
 
