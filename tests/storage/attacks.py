@@ -159,6 +159,29 @@ def claim_no_notice(files: Files) -> None:
     files["coverage.json"] = canonical(coverage) + b"\n"
 
 
+def claim_complete(files: Files) -> None:
+    """Gaps are listed, and nobody is missing."""
+    files["coverage.json"] = files["coverage.json"].replace(b'"complete":false', b'"complete":true')
+
+
+def claim_another_time(files: Files) -> None:
+    """It was so an hour later."""
+    coverage = json.loads(files["coverage.json"])
+    files["coverage.json"] = canonical({**coverage, "at": "2026-11-23T15:00:00.000Z"}) + b"\n"
+
+
+def claim_more_notices(files: Files) -> None:
+    """A notice was issued twice."""
+    coverage = json.loads(files["coverage.json"])
+    coverage["notices"].append({**coverage["notices"][0], "notice": "n_never"})
+    files["coverage.json"] = canonical(coverage) + b"\n"
+
+
+def double_level(files: Files) -> None:
+    """A level is there twice."""
+    put_line(files, "levels.jsonl", 0, files["levels.jsonl"].splitlines(keepends=True)[0])
+
+
 def claim_two_reports(files: Files) -> None:
     """A second coverage, for whoever reads the first line only."""
     files["coverage.json"] *= 2
@@ -283,6 +306,10 @@ TABLES: list[Callable[[Files], None]] = [
     claim_less,
     claim_sooner,
     claim_no_notice,
+    claim_complete,
+    claim_another_time,
+    claim_more_notices,
+    double_level,
     claim_two_reports,
     other_words,
     other_words_and_digest,
