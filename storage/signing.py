@@ -43,7 +43,11 @@ class MalformedNote(NoteRefused):
 
 
 class ForeignKey(NoteRefused):
-    """None of the given keys signed it in its log's name."""
+    """None of the given keys signed it in the name of its log, which is called `origin`."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"no given key signed for {origin}")
+        self.origin = origin
 
 
 class BadSignature(NoteRefused):
@@ -142,5 +146,5 @@ def opened(text: str, verifiers: Iterable[Verifier]) -> tuple[Checkpoint, Note]:
         if judged and verifier.algorithm == ED25519 and verifier.name == checkpoint.origin:
             signed = True
     if not signed:
-        raise ForeignKey(f"no given key signed for {checkpoint.origin}")
+        raise ForeignKey(checkpoint.origin)
     return checkpoint, note

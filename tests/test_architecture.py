@@ -39,14 +39,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage": {
         PURE: "entry errors merkle moment note operations witness",
-        TABLES: """apply calls clock condition connection cosigning engine identity keyring ledger messages premises
-            presences reader schema signing slots sweep timestamping transaction tree vault wal writer""",
+        TABLES: """apply calls clock condition connection cosigning engine identity keyring ledger messages newfile
+            premises presences reader schema signing slots sweep timestamping transaction tree vault wal writer""",
         FACADE: "region residue",
     },
     "storage.audit": {
-        PURE: "archive coverage entries meeting order tables verdict",
-        TABLES: "brought claims file proved scan whole",
-        FACADE: "ledger pack stamp witness",
+        PURE: "agreement archive coverage entries meeting order tables verdict",
+        TABLES: "brought claims file plain proved scan whole",
+        FACADE: "judging ledger offered pack stamp witness",
         ROOT: "__main__",
     },
 }

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
 from pathlib import Path
 
 import pytest
 
 from gateway.cli import commands as cli
-from gateway.cli import evidence
 from gateway.cli.init import initialise
 
 
@@ -39,6 +35,7 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
         (["export", "call"], "Missing option '--out'"),
         (["export", "call", "--out", "x", "--level", "seen"], "'seen' is not one of"),
         (["export", "call", "more", "--out", "x"], "unexpected extra argument"),
+        (["export", "", "--out", "x"], "CALL is empty; name the call"),
     ],
 )
 def test_bad_usage_is_one_line(capfd: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -63,6 +60,13 @@ def test_an_unknown_call_leaves_nothing(capfd: pytest.CaptureFixture[str], direc
     assert [path.name for path in directory.iterdir()] == ["gateway"]
 
 
+@pytest.mark.parametrize("out", ["nowhere/pack.zip", "gateway.toml/pack.zip", "x" * 300])
+def test_a_file_that_cannot_be_made_is_named(capfd: pytest.CaptureFixture[str], directory: Path, out: str) -> None:
+    """As it was typed, before anything is exported for it."""
+    assert f"gateway: {out}: " in run(capfd, "export", "call", "--out", out)
+    assert [path.name for path in directory.iterdir()] == ["gateway"]
+
+
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "dangling"])
 def test_what_is_there_is_not_overwritten(capfd: pytest.CaptureFixture[str], directory: Path, kind: str) -> None:
     """Whatever it is, and nothing is exported for it."""
@@ -78,69 +82,6 @@ def test_what_is_there_is_not_overwritten(capfd: pytest.CaptureFixture[str], dir
     assert "exists and is not overwritten; give --out a new name" in run(capfd, "export", "call", "--out", out)
     assert out.lstat() == before
     assert not (directory / "nothing").exists()
-
-
-def test_a_file_is_whole_and_its_owners_alone(tmp_path: Path) -> None:
-    """Whatever the umask."""
-    out, mask = tmp_path / "pack.zip", os.umask(0)
-    try:
-        with evidence.new_file(out) as aside:
-            assert not out.exists()
-            aside.write_bytes(b"whole")
-    finally:
-        os.umask(mask)
-    assert out.read_bytes() == b"whole"
-    assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [out]
-
-
-def test_a_failure_leaves_no_file(tmp_path: Path) -> None:
-    """Half a pack would look like one."""
-    out = tmp_path / "pack.zip"
-    with pytest.raises(ZeroDivisionError), evidence.new_file(out) as aside:
-        aside.write_bytes(b"half" * (1 // 0))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_somebody_wrote_meanwhile_stays(tmp_path: Path) -> None:
-    """The name was free when the export began and is taken when it ends."""
-    out = tmp_path / "pack.zip"
-    with pytest.raises(FileExistsError), evidence.new_file(out):
-        out.write_bytes(b"theirs")
-    assert out.read_bytes() == b"theirs"
-    assert list(tmp_path.iterdir()) == [out]
-
-
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
-def test_where_files_have_one_name_only_it_works_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """A stick for the auditor has such a file system; what is there is kept there too."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "link", refuse)
-    out = tmp_path / "pack.zip"
-    with evidence.new_file(out) as aside:
-        aside.write_bytes(b"whole")
-    assert out.read_bytes() == b"whole"
-    other = tmp_path / "other.zip"
-    with pytest.raises(OSError, match=os.strerror(number)), evidence.new_file(other):
-        other.write_bytes(b"theirs")
-    assert other.read_bytes() == b"theirs"
-
-
-def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No room for a name: the file that was begun goes."""
-
-    def refuse(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "link", refuse)
-    with pytest.raises(OSError, match="No space left"), evidence.new_file(tmp_path / "pack.zip"):
-        pass
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

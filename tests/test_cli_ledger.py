@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -116,14 +117,59 @@ def test_a_witness_from_its_key_to_its_word(place: Place) -> None:
 
 
 def test_a_note_goes_into_a_file_whole(place: Place) -> None:
-    """With --out nothing is printed; a file that cannot be written is refused in one line."""
+    """With --out nothing is printed, and nothing is left beside the file."""
     place.make_key()
     place.grow("a")
     out = place.root / "cosigned"
+    before = {*place.root.iterdir()}
     done = place.cosign(None, "--out", out)
     assert (done.status, done.out) == (0, "")
     assert len(parse_note(out.read_text()).signatures) == 2
-    refused(place.cosign(None, "--out", place.root / "nowhere" / "cosigned"), 40, "nowhere")
+    assert {*place.root.iterdir()} == {*before, place.state, out}
+
+
+@pytest.mark.parametrize("name", ["w1", "w1.vkey", "there", "directory", "dangling", "nowhere/cosigned", "x" * 300])
+def test_a_file_that_is_there_or_cannot_be_is_refused_first(place: Place, name: str) -> None:
+    """2, in one line that names it: our own key is not overwritten, and what was seen does not move on."""
+    place.make_key()
+    (place.root / "there").write_text("mine")
+    (place.root / "directory").mkdir()
+    (place.root / "dangling").symlink_to("nothing")
+    place.grow("a")
+    before = {path: path.is_file() and path.read_bytes() for path in place.root.iterdir()}
+    refused(place.cosign(None, "--out", place.root / name), 2, f": {place.root / name}: ")
+    assert {path: path.is_file() and path.read_bytes() for path in place.root.iterdir()} == before
+    assert not place.state.exists()
+
+
+def test_a_name_that_is_taken_meanwhile_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2; what was seen is kept, and the same checkpoint is vouched for under another name."""
+    place.make_key()
+    place.grow("a")
+    out, link = place.root / "cosigned", os.link
+
+    def taken(source: Path, target: Path) -> None:
+        target.write_text("theirs")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", taken)
+    refused(place.cosign(None, "--out", out), 2, "not overwritten")
+    assert out.read_text() == "theirs"
+    monkeypatch.undo()
+    again = place.cosign(None, "--out", place.root / "other")
+    assert (again.status, again.err) == (0, "")
+
+
+def test_options_that_make_no_sense_together_are_refused(place: Place) -> None:
+    """2: a ledger needs no proof, so one that is given would go unread; and one file cannot be two."""
+    place.make_key()
+    place.grow("a")
+    answer = place.root / "answer"
+    answer.write_text(json.dumps({"from": 0, "to": 1, "hashes": []}))
+    for source in (place.desk.data, place.desk.data / "region.db"):
+        refused(place.cosign(source, "--consistency", answer), 2, ": --consistency ", str(source))
+    refused(place.cosign(None, "--out", place.root / "new" / ".." / "seen"), 2, ": --out and --state are one file")
+    assert not place.state.exists()
 
 
 def test_a_note_needs_the_proof_that_the_line_names(place: Place) -> None:
@@ -174,6 +220,9 @@ def test_a_key_is_never_overwritten(place: Place) -> None:
     wrong = place.ledger("witness-key", "two words", "--out", place.root / "w2")
     assert (wrong.status, wrong.out) == (2, "")
     assert not (place.root / "w2").exists()
+    assert ": NAME is none (" in wrong.err
+    nowhere = place.root / "nowhere" / "w2"
+    refused(place.ledger("witness-key", WITNESS, "--out", nowhere), 2, f": {nowhere}: No such file")
 
 
 # -- time stamps ------------------------------------------------------------------------------------------------------

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 LEVELS: Final = ("received", "displayed", "acknowledged", "consented")
 """The levels a participant can owe."""
 
+
+def _named(_: click.Context, __: click.Parameter, call: str) -> str:
+    if not call:
+        raise click.UsageError("CALL is empty; name the call")
+    return call
+
+
+call_argument = click.argument("call", callback=_named)
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),

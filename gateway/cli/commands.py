@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import click
 
-from gateway.cli.asking import LEVELS, config_option, json_option, organization_option, running
+from gateway.cli.asking import LEVELS, call_argument, config_option, json_option, organization_option, running
 from gateway.cli.evidence import evidence
 from gateway.cli.ledger import ledger
 from gateway.config import ConfigError, load
@@ -130,7 +130,7 @@ def calls(as_json: bool, config: Path) -> None:
 
 
 @cli.command()
-@click.argument("call")
+@call_argument
 @click.option("--level", type=click.Choice(LEVELS), help="What counts as proof (as configured).")
 @organization_option
 @click.option("--wait", type=click.FloatRange(0, 300), default=0.0, help="Wait so many seconds for completeness.")

@@ -8,23 +8,19 @@ and is done by `storage.audit` alone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import errno
 import os
-import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 from urllib.parse import quote
 
 import click
 
-from gateway.cli.asking import LEVELS, config_option, organization_option, running
+from gateway.cli.asking import LEVELS, call_argument, config_option, organization_option, running
 from gateway.config import load
 from gateway.settings import Settings
+from storage.newfile import new_file
 
-_NO_LINKS: Final = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
-"""What a file system says that knows no second name for a file."""
+# What cannot be read is a verdict, by those who read it, and no bad usage.
+_file = click.Path(path_type=Path, readable=False)
 
 
 @click.group()
@@ -33,10 +29,8 @@ def evidence() -> None:
 
 
 @evidence.command()
-@click.argument("call")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="FILE", help="Where it goes; a new file."
-)
+@call_argument
+@click.option("--out", type=_file, required=True, metavar="FILE", help="Where it goes; a new file.")
 @click.option(
     "--region",
     "regions",
@@ -52,40 +46,28 @@ def export(
 ) -> None:
     """Write the evidence of CALL to one file: entries, proofs, signed checkpoints, and a report to read and print."""
     settings = load(config, os.environ)
-    with new_file(out) as aside:
-        pack = _pack(settings, call, organization, level, regions)
-        descriptor = os.open(aside, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(pack)
-            file.flush()
-            os.fsync(descriptor)
+    with new_file(out) as write:
+        write(_pack(settings, call, organization, level, regions))
     click.echo(f"wrote {out}")
 
 
 @evidence.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=_file)
 @click.option(
     "--key",
     "keys",
-    type=click.Path(path_type=Path),
+    type=_file,
     multiple=True,
     required=True,
     metavar="VKEY_FILE",
     help="The public keys of the ledgers it comes from; may be repeated.",
 )
-@click.option("--tsa", type=click.Path(path_type=Path), metavar="CA_PEM", help="Whom to trust for its time stamps.")
+@click.option("--tsa", type=_file, metavar="CA_PEM", help="Whom to trust for its time stamps.")
 def verify(file: Path, keys: tuple[Path, ...], tsa: Path | None) -> int:
     """Check every claim of the evidence pack FILE, with public keys alone; exits 0, 10, 20 or 40."""
-    from storage.audit import pack
-    from storage.audit.brought import read_verifiers
-    from storage.audit.stamp import read_roots
-    from storage.audit.verdict import Refused
+    from storage.audit.judging import judge_pack
 
-    try:
-        verifiers = read_verifiers(keys)
-        judged = pack.verify(file, verifiers, roots=None if tsa is None else read_roots(tsa))
-    except Refused as refused:
-        judged = refused.verdict
+    judged = judge_pack(file, keys, authorities=tsa)
     click.echo(judged.line)
     return judged.exit
 
@@ -113,32 +95,3 @@ async def _offline(
     async with app.offline(settings) as house:
         asked = None if level is None else Level(level)
         return (await house.evidence.pack(call, organization, asked, regions or None)).data
-
-
-@contextlib.contextmanager
-def new_file(out: Path) -> Iterator[Path]:
-    """A file beside `out` that takes its name when all went well, and is gone otherwise.
-
-    Raises FileExistsError before anything is asked for if there is such a file, and OSError where none can be made.
-    """
-    if os.path.lexists(out):
-        raise _exists(out)
-    aside = out.with_name(f".{out.name[:200]}.{secrets.token_hex(8)}")
-    os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-    try:
-        yield aside
-        try:
-            # Unlike a rename, a link never replaces what somebody else wrote there meanwhile.
-            os.link(aside, out)
-        except FileExistsError:
-            raise _exists(out) from None
-        except OSError as error:
-            if error.errno not in _NO_LINKS or os.path.lexists(out):
-                raise
-            aside.rename(out)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _exists(out: Path) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, "exists and is not overwritten; give --out a new name", str(out))

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-_file = click.Path(path_type=Path)
+# What cannot be read is a verdict, by those who read it, and no bad usage.
+_file = click.Path(path_type=Path, readable=False)
 _keys = click.option(
     "--key",
     "keys",
@@ -52,18 +53,9 @@ def verify(
     source: Path, keys: tuple[Path, ...], checkpoints: tuple[Path, ...], witnesses: tuple[Path, ...], tsa: Path | None
 ) -> int:
     """Check every entry, hash and signature of the ledger in DIR_OR_DB; exit 0, 10, 20, 30 or 40."""
-    from storage.audit import ledger as audit
-    from storage.audit.brought import read_verifiers, read_witnesses
-    from storage.audit.stamp import with_stamp
-    from storage.audit.verdict import Refused
+    from storage.audit.judging import judge_ledger
 
-    try:
-        verifiers, cosigners = read_verifiers(keys), read_witnesses(witnesses)
-        verdict = audit.verify(source, verifiers, checkpoints=checkpoints, witnesses=cosigners)
-        if tsa is not None:
-            verdict = with_stamp(verdict, source, tsa)
-    except Refused as refused:
-        verdict = refused.verdict
+    verdict = judge_ledger(source, keys, checkpoints=checkpoints, witnesses=witnesses, authorities=tsa)
     click.echo(verdict.line)
     return verdict.exit
 
@@ -91,7 +83,9 @@ def witness_key(name: str, out: Path) -> None:
 )
 @click.option("--state", type=_file, required=True, metavar="FILE", help="What was seen last; made at first.")
 @click.option("--consistency", type=_file, metavar="FILE", help="With a checkpoint: the answer of /consistency.")
-@click.option("--out", type=_file, metavar="FILE", help="Where the cosigned checkpoint goes, else standard output.")
+@click.option(
+    "--out", type=_file, metavar="FILE", help="Where the cosigned checkpoint goes (standard output); a new file."
+)
 def cosign(
     source: Path, keys: tuple[Path, ...], witness_key: Path, state: Path, consistency: Path | None, out: Path | None
 ) -> int:
@@ -99,6 +93,7 @@ def cosign(
 
     Exit 20, 30 or 40, and one line on standard error, where it does not.
     """
+    from storage.audit.offered import Misused
     from storage.audit.verdict import Refused
     from storage.audit.witness import cosign_files
 
@@ -108,6 +103,8 @@ def cosign(
     except Refused as refused:
         click.echo(refused.verdict.line, err=True)
         return refused.verdict.exit
+    except Misused as error:
+        raise click.UsageError(str(error)) from None
     if cosigned.first:
         click.echo("seen for the first time: there was nothing to compare", err=True)
     if out is None:

@@ -8,9 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.audit import ledger, pack
-from storage.audit.brought import read_verifiers, read_witnesses
-from storage.audit.stamp import read_roots, with_stamp
+from storage.audit.judging import judge_ledger, judge_pack
+from storage.audit.offered import Misused
 from storage.audit.verdict import Refused, Verdict
 from storage.audit.witness import cosign_files, make_key
 
@@ -38,7 +37,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     cosign.add_argument(
         "--consistency", type=Path, metavar="FILE", help="with a checkpoint: the answer of /consistency"
     )
-    cosign.add_argument("--out", type=Path, metavar="FILE", help="where the cosigned checkpoint goes")
+    cosign.add_argument("--out", type=Path, metavar="FILE", help="where the cosigned checkpoint goes; a new file")
     cosign.set_defaults(act=_cosign)
     packs = subjects.add_parser("evidence", help="the evidence of a call").add_subparsers(required=True)
     examine = packs.add_parser("verify", parents=[keyed], allow_abbrev=False, help="check every claim of a pack")
@@ -53,22 +52,19 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _judge_ledger(given: argparse.Namespace) -> int:
-    try:
-        verifiers, witnesses = read_verifiers(given.key), read_witnesses(given.witness)
-        judged = ledger.verify(given.source, verifiers, checkpoints=given.checkpoint, witnesses=witnesses)
-        if given.tsa is not None:
-            judged = with_stamp(judged, given.source, given.tsa)
-    except Refused as refused:
-        judged = refused.verdict
-    return _say(judged)
+    return _say(
+        judge_ledger(
+            given.source,
+            given.key,
+            checkpoints=given.checkpoint,
+            witnesses=given.witness,
+            authorities=given.tsa,
+        )
+    )
 
 
 def _judge_pack(given: argparse.Namespace) -> int:
-    try:
-        roots = None if given.tsa is None else read_roots(given.tsa)
-        return _say(pack.verify(given.pack, read_verifiers(given.key), roots=roots))
-    except Refused as refused:
-        return _say(refused.verdict)
+    return _say(judge_pack(given.pack, given.key, authorities=given.tsa))
 
 
 def _say(judged: Verdict) -> int:
@@ -92,6 +88,8 @@ def _cosign(given: argparse.Namespace) -> int:
         # Standard output is for the cosigned note alone.
         print(refused.verdict.line, file=sys.stderr)
         return refused.verdict.exit
+    except (OSError, Misused) as error:
+        return _refuse(error)
     if cosigned.first:
         print("seen for the first time: there was nothing to compare", file=sys.stderr)
     if given.out is None:
@@ -102,11 +100,19 @@ def _cosign(given: argparse.Namespace) -> int:
 def _make_key(given: argparse.Namespace) -> int:
     try:
         public = make_key(given.name, given.out)
-    except (OSError, ValueError) as error:
-        print(f"{given.out}: no key made: {error}", file=sys.stderr)
-        return 2
+    except ValueError as error:
+        return _refuse(ValueError(f"NAME is none ({error})"))
+    except OSError as error:
+        return _refuse(error)
     print(f"wrote {given.out}\nwrote {public}")
     return 0
+
+
+def _refuse(error: OSError | ValueError) -> int:
+    reason = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
+    line = "".join(each if each.isprintable() else "?" for each in reason)
+    print(f"python -m storage.audit: {line}", file=sys.stderr)
+    return 2
 
 
 def main(words: Sequence[str] | None = None) -> int:

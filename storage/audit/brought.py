@@ -7,27 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
+from storage.audit.plain import read_text
 from storage.audit.verdict import TAMPERED, UNVERIFIABLE, Refused
 from storage.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, parse_verifiers
 from storage.signing import BadSignature, NoteRefused, opened
-
-_LARGEST: Final = 1 << 24
-
-
-def read_text(path: Path) -> str:
-    """A small file of text. Raises Refused."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-        if len(data) > _LARGEST:
-            raise Refused(UNVERIFIABLE, f"{path}: larger than {_LARGEST} bytes")
-        return data.decode("utf-8")
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Refused(UNVERIFIABLE, f"{path}: not a text file") from None
 
 
 def read_verifiers(paths: Iterable[Path]) -> list[Verifier]:

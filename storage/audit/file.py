@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from storage.audit.plain import status
 from storage.audit.verdict import TAMPERED, UNVERIFIABLE, Refused
 from storage.engine import connect_reader, connect_resting, sqlite3
 
 _DATABASE: Final = "region.db"
+_BESIDE: Final = ("-wal", "-shm", "-journal")
+"""How the names of the files end that the engine may read with it."""
 _TABLES: Final = frozenset({"identity", "calls", "entries", "tiles", "head", "checkpoints", "cosignatures"})
 
 
@@ -27,9 +30,10 @@ def reading(source: Path) -> Iterator[sqlite3.Connection]:
     Raises Refused, also for what goes wrong with the file while it is read: 40 where there is no ledger or it cannot
     be read, 20 where there is one and its pages are damaged.
     """
-    path = source / _DATABASE if source.is_dir() else source
+    path = source
     try:
-        before = _stamp(path)
+        path = source / _DATABASE if source.is_dir() else source
+        before = _statuses(path)
         used = _in_use(path)
         try:
             with contextlib.closing(connect_reader(path) if used else connect_resting(path)) as connection:
@@ -39,7 +43,7 @@ def reading(source: Path) -> Iterator[sqlite3.Connection]:
                 _check_tables(connection, path)
                 yield connection
         finally:
-            if not used and _stamp(path) != before:
+            if not used and _statuses(path) != before:
                 raise Refused(UNVERIFIABLE, f"{path}: it was written while it was read; try again")
     except OSError as error:
         raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
@@ -56,7 +60,7 @@ def _text(data: bytes) -> str:
 def _in_use(path: Path) -> bool:
     """Whether a gateway holds the region. The lock is only tried, and a copy has none."""
     try:
-        descriptor = os.open(path.with_name("lock"), os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path.with_name("lock"), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -68,11 +72,11 @@ def _in_use(path: Path) -> bool:
     return False
 
 
-def _stamp(path: Path) -> list[tuple[int, int, int]]:
-    """What changes when the file is written. Raises FileNotFoundError."""
-    log = path.with_name(path.name + "-wal")
-    statuses = [each.stat() for each in ((path, log) if log.exists() else (path,))]
-    return [(status.st_ino, status.st_size, status.st_mtime_ns) for status in statuses]
+def _statuses(path: Path) -> list[tuple[int, int, int]]:
+    """What changes when the file is written. Raises Refused where it, or a file that belongs to it, is none."""
+    beside = [path.with_name(path.name + suffix) for suffix in _BESIDE]
+    found = [status(each) for each in (path, *beside) if each is path or each.exists()]
+    return [(each.st_ino, each.st_size, each.st_mtime_ns) for each in found]
 
 
 def _check_tables(connection: sqlite3.Connection, path: Path) -> None:

@@ -98,12 +98,12 @@ def _read_signed(
 ) -> _Signed:
     own: dict[int, Checkpoint] = {}
     origin = ""
-    foreign: str | None = None
+    foreign: tuple[int, ForeignKey] | None = None
     for size, text in connection.execute("SELECT size, note FROM checkpoints ORDER BY size"):
         try:
             checkpoint, _ = opened(text if type(text) is str else "", verifiers)
         except ForeignKey as error:
-            foreign = foreign or f"{source}: the checkpoint of {size} entries: {error}"
+            foreign = foreign or (size, error)
             continue
         except NoteRefused as error:
             raise Refused(TAMPERED, f"{source}: the checkpoint of {size} entries: {error}") from None
@@ -112,7 +112,9 @@ def _read_signed(
         origin = checkpoint.origin
         own[size] = checkpoint
     if foreign is not None:
-        raise Refused(TAMPERED if own else UNVERIFIABLE, foreign)
+        if own:
+            raise Refused(TAMPERED, f"{source}: the checkpoint of {foreign[0]} entries: {foreign[1]}")
+        raise Refused(UNVERIFIABLE, f"{source}: none of the given keys is that of {foreign[1].origin}")
     if not own:
         raise Refused(UNVERIFIABLE, f"{source}: nothing in it is signed")
     brought = [(path, *read_checkpoint(path, verifiers)) for path in checkpoints]

@@ -6,8 +6,10 @@ is too large reaches memory. Whatever cannot be read is refused with 40, and nev
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -30,26 +32,20 @@ def status(path: Path) -> os.stat_result:
 
 def begins_with(path: Path, magic: bytes) -> bool:
     """Whether these are the file's first bytes. Raises Refused."""
-    try:
-        with os.fdopen(os.open(path, _LOOKING), "rb", buffering=0) as file:
-            _regular(path, os.fstat(file.fileno()))
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
+    with _opened(path) as descriptor:
+        return os.read(descriptor, len(magic)) == magic
 
 
 def read_bytes(path: Path, *, largest: int = LARGEST, private: bool = False) -> bytes:
     """All of a file of at most `largest` bytes; if `private`, one that is its owner's alone. Raises Refused."""
-    try:
-        with os.fdopen(os.open(path, _LOOKING), "rb") as file:
-            found = _regular(path, os.fstat(file.fileno()))
-            if private and stat.S_IMODE(found.st_mode) & _OTHERS:
-                raise Refused(UNVERIFIABLE, f"{path}: open to group or others; run chmod 600 on it")
-            if found.st_size > largest:
-                raise Refused(UNVERIFIABLE, f"{path}: larger than {largest} bytes")
+    with _opened(path) as descriptor:
+        found = os.fstat(descriptor)
+        if private and stat.S_IMODE(found.st_mode) & _OTHERS:
+            raise Refused(UNVERIFIABLE, f"{path}: open to group or others; run chmod 600 on it")
+        if found.st_size > largest:
+            raise Refused(UNVERIFIABLE, f"{path}: larger than {largest} bytes")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
             data = file.read(found.st_size + 1)
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
     if len(data) != found.st_size:
         raise Refused(UNVERIFIABLE, f"{path}: it was written while it was read; try again")
     return data
@@ -61,6 +57,19 @@ def read_text(path: Path) -> str:
         return read_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
         raise Refused(UNVERIFIABLE, f"{path}: not a text file") from None
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, _LOOKING)
+        try:
+            _regular(path, os.fstat(descriptor))
+            yield descriptor
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
 
 
 def _regular(path: Path, found: os.stat_result) -> os.stat_result:

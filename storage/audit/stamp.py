@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from storage.audit.file import reading
+from storage.audit.plain import read_bytes
 from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE, Refused, Verdict
 from storage.moment import rfc3339
 from storage.note import parse_note
@@ -19,9 +20,7 @@ from storage.timestamping import NotTrusted, Root, TokenRefused, judge, trusted
 def read_roots(path: Path) -> Sequence[Root]:
     """The certificates in a PEM file, to be trusted. Raises Refused."""
     try:
-        return trusted(path.read_bytes())
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
+        return trusted(read_bytes(path))
     except ValueError as error:
         raise Refused(UNVERIFIABLE, f"{path}: {error}") from None
 

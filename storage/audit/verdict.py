@@ -31,6 +31,8 @@ class Refused(Exception):
 
     def __init__(self, code: int, found: str) -> None:
         self.verdict = verdict(code, found)
+        self.code = code
+        self.found = found
         super().__init__(self.verdict.line)
 
 

@@ -8,33 +8,25 @@ sizes, hashes and public keys is kept.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import msgspec
 
-from storage.audit.brought import read_text, read_verifiers
-from storage.audit.file import reading
+from storage.audit.brought import read_verifiers
+from storage.audit.offered import Misused, Prove, offered
+from storage.audit.plain import read_bytes
 from storage.audit.verdict import ROLLED_BACK, TAMPERED, UNVERIFIABLE, Refused
-from storage.merkle import Tiles, consistency_path, root_at
+from storage.newfile import new_file
 from storage.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, decoded, encoded
 from storage.premises import write_file
 from storage.signing import BadSignature, NoteRefused, Signer, judge, load, new_key, opened
-from storage.tree import tiles
 from storage.witness import Contradiction, Seen, check_growth
 
-_LARGEST_FILE: Final = 1 << 24
 _FORMAT: Final = "witness/1"
-_SQLITE: Final = b"SQLite format 3\x00"
-_OTHERS: Final = 0o077
-
-Prove = Callable[[int, Checkpoint], Sequence[bytes]]
-"""(old, new) -> the proof that the entries of checkpoint `new` begin with the first `old`. Raises Refused."""
 
 
 class Cosigned(NamedTuple):
@@ -59,33 +51,23 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     seen: dict[str, _Row]
 
 
-class _Consistency(msgspec.Struct):
-    """What `GET /v1/ledgers/{region}/consistency` answers."""
-
-    start: int = msgspec.field(name="from")
-    end: int = msgspec.field(name="to")
-    hashes: list[str]
-
-
 def make_key(name: str, path: Path) -> Path:
     """Make a witness's key in `path` (mode 0600) and its public half beside it, in a file that ends in `.vkey`.
 
-    Answers the public file. Raises ValueError for a name that cannot be one, and FileExistsError, before anything is
-    written, if either file is there.
+    Answers the public file. Raises ValueError for a name that cannot be one, and OSError where either file is there
+    (FileExistsError) or cannot be made.
     """
     private = new_key(name, COSIGNATURE)
     public = path.with_name(path.name + ".vkey")
-    for each in (path, public):
-        if os.path.lexists(each):
-            raise FileExistsError(errno.EEXIST, "exists and is not overwritten", str(each))
-    write_file(path, private.encode())
-    write_file(public, f"{load(private).verifier.text()}\n".encode())
+    with new_file(path) as write_private, new_file(public) as write_public:
+        write_private(private.encode())
+        write_public(f"{load(private).verifier.text()}\n".encode())
     return public
 
 
 def read_key(path: Path) -> Signer:
     """A witness's private key. Raises Refused; the file is its owner's alone."""
-    text = _read(path, private=True)
+    text = read_bytes(path, private=True)
     try:
         signer = load(text.decode("utf-8"))
     except ValueError:
@@ -109,9 +91,10 @@ def cosign(
 
     `source` is a region's directory, its file, or a checkpoint's note; with a note `consistency` is the proof that it
     continues what `state` says was seen last. Raises Refused: 20 the checkpoint is not of these entries or its
-    signature is broken, 30 it does not continue what was seen, 40 it cannot be judged.
+    signature is broken, 30 it does not continue what was seen, 40 it cannot be judged. Raises Misused where there is
+    nothing that `consistency` could prove.
     """
-    with _claimed(state), _offered(source, consistency) as (text, prove):
+    with _claimed(state), offered(source, consistency) as (text, prove):
         checkpoint, note, verifier = _judged(text, verifiers)
         seen = _read_state(state)
         before = seen.get(checkpoint.origin)
@@ -133,15 +116,19 @@ def cosign_files(
     consistency: Path | None = None,
     out: Path | None = None,
 ) -> Cosigned:
-    """As `cosign`, with keys in files, and the note whole in the file `out` where one is named. Raises Refused."""
-    cosigned = cosign(
-        source, read_verifiers(keys), read_key(witness_key), state, seconds=seconds, consistency=consistency
-    )
-    if out is not None:
-        try:
-            write_file(out, cosigned.note.encode())
-        except OSError as error:
-            raise Refused(UNVERIFIABLE, f"{out}: {error.strerror}") from None
+    """As `cosign`, with keys in files, and the note whole in the new file `out` where one is named.
+
+    Raises OSError with the name of `out`, before anything is looked at, where it exists or cannot be made. Where the
+    disk fails after that, what was seen is kept, and the same checkpoint can be cosigned again.
+    """
+    if out is not None and os.path.realpath(out) == os.path.realpath(state):
+        raise Misused("--out and --state are one file; give --out a name of its own")
+    with contextlib.ExitStack() as kept:
+        write = None if out is None else kept.enter_context(new_file(out))
+        verifiers, witness = read_verifiers(keys), read_key(witness_key)
+        cosigned = cosign(source, verifiers, witness, state, seconds=seconds, consistency=consistency)
+        if write is not None:
+            write(cosigned.note.encode())
     return cosigned
 
 
@@ -171,69 +158,6 @@ def _check(checkpoint: Checkpoint, verifier: Verifier, before: Seen | None, prov
         raise Refused(ROLLED_BACK, f"{checkpoint.origin}: {error}") from None
 
 
-# -- where the checkpoint comes from ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _offered(source: Path, consistency: Path | None) -> Iterator[tuple[str, Prove]]:
-    """The note, and a way to ask for proofs."""
-    try:
-        database = source.is_dir() or _begins_like_a_database(source)
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{source}: {error.strerror}") from None
-    if not database:
-        yield read_text(source), _by_answer(consistency)
-        return
-    with reading(source) as connection:
-        row = connection.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-        if row is None:
-            raise Refused(UNVERIFIABLE, f"{source}: nothing is signed")
-        yield str(row[0]), _by_tree(tiles(connection.execute))
-
-
-def _begins_like_a_database(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_SQLITE)) == _SQLITE
-
-
-def _by_tree(tree: Tiles) -> Prove:
-    """Proofs from the entries themselves, which must be those that were signed."""
-
-    def prove(old: int, new: Checkpoint) -> Sequence[bytes]:
-        size = new.size
-        try:
-            root = root_at(size, tree.node)
-            proof = consistency_path(old, size, tree.node)
-        except ValueError:
-            raise Refused(ROLLED_BACK, f"{new.origin}: fewer entries are there than the {size} signed") from None
-        if root != new.root:
-            raise Refused(TAMPERED, f"{new.origin}: the first {size} entries are not those signed")
-        return proof
-
-    return prove
-
-
-def _by_answer(consistency: Path | None) -> Prove:
-    """The one proof that somebody brought along."""
-
-    def prove(old: int, new: Checkpoint) -> Sequence[bytes]:
-        if old in (0, new.size):
-            return ()
-        wanted = f"give the answer of /consistency?from={old}&to={new.size} by --consistency"
-        if consistency is None:
-            raise Refused(UNVERIFIABLE, f"{old} entries were seen before; {wanted}")
-        try:
-            answer = msgspec.json.decode(_read(consistency), type=_Consistency)
-            path = [decoded(each) for each in answer.hashes]
-        except ValueError:
-            raise Refused(UNVERIFIABLE, f"{consistency}: no answer of /consistency") from None
-        if (answer.start, answer.end) != (old, new.size):
-            raise Refused(UNVERIFIABLE, f"{consistency}: is from {answer.start} to {answer.end}; {wanted}")
-        return path
-
-    return prove
-
-
 # -- what was seen ----------------------------------------------------------------------------------------------------
 
 
@@ -255,7 +179,7 @@ def _read_state(path: Path) -> dict[str, Seen]:
     if not os.path.lexists(path):
         return {}
     try:
-        state = msgspec.json.decode(_read(path, private=True), type=_State)
+        state = msgspec.json.decode(read_bytes(path, private=True), type=_State)
         seen = {origin: Seen(row.vkey, row.size, decoded(row.root)) for origin, row in state.seen.items()}
     except ValueError:
         raise Refused(UNVERIFIABLE, f"{path}: damaged, or not what a witness has seen") from None
@@ -270,17 +194,3 @@ def _write_state(path: Path, seen: dict[str, Seen]) -> None:
         write_file(path, msgspec.json.encode({"format": _FORMAT, "seen": rows}, order="sorted") + b"\n")
     except OSError as error:
         raise Refused(UNVERIFIABLE, f"{path}: what was seen cannot be kept ({error.strerror})") from None
-
-
-def _read(path: Path, *, private: bool = False) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if private and stat.S_IMODE(mode) & _OTHERS:
-                raise Refused(UNVERIFIABLE, f"{path}: open to group or others; run chmod 600 on it")
-            data = file.read(_LARGEST_FILE + 1)
-    except OSError as error:
-        raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
-    if len(data) > _LARGEST_FILE:
-        raise Refused(UNVERIFIABLE, f"{path}: larger than {_LARGEST_FILE} bytes")
-    return data

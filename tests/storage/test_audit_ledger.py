@@ -361,7 +361,7 @@ ON_CHECKPOINTS: dict[str, Row] = {
     "every checkpoint signed by a stranger": (
         [CHANGE, *forge(STRANGER)],
         UNVERIFIABLE,
-        f"no given key signed for {ORIGIN}",
+        f": none of the given keys is that of {ORIGIN}",
     ),
     "one checkpoint signed by a stranger": (
         [countersign(lambda own, note: STRANGER.sign(note.body))],

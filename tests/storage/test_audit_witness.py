@@ -206,6 +206,10 @@ def test_a_note_alone_shows_no_growth(outside: Outside) -> None:
     exit_, line = outside.refused(outside.give(outside.grow("b")))
     assert exit_ == 40
     assert "/consistency?from=1&to=2" in line
+    os.mkfifo(outside.root / "pipe")
+    exit_, line = outside.refused(outside.give(outside.grow("c")), consistency=outside.root / "pipe")
+    assert exit_ == 40
+    assert line.endswith("pipe: is no file")
 
 
 def test_a_key_that_was_not_given_is_refused(outside: Outside) -> None:
@@ -290,6 +294,7 @@ def spoil(text: str) -> Callable[[Path], object]:
         spoil('{"format":"witness/1","seen":{"notification-gateway/europe":{"root":"?","size":1,"vkey":""}}}'),
         lambda path: path.chmod(0o640),
         lambda path: (path.unlink(), path.mkdir()),
+        lambda path: (path.unlink(), os.mkfifo(path, 0o600)),
     ],
 )
 def test_what_was_seen_is_not_guessed(outside: Outside, how: Callable[[Path], object]) -> None:
