@@ -57,12 +57,6 @@ class Reader:
         """The calls that are on, as (organisation, call), in the order they became known."""
         return self._execute("SELECT organization, call FROM calls WHERE open = 1 ORDER BY id").fetchall()
 
-    def calls_named(self, call: str) -> list[Call]:
-        """The known calls with this id, one per organisation, open or not."""
-        return self._execute(
-            "SELECT organization, call FROM calls WHERE call = ? ORDER BY organization", (call,)
-        ).fetchall()
-
     def has_call(self, call: Call) -> bool:
         """Whether anything was ever written about this call."""
         organization, name = call

@@ -30,8 +30,6 @@ from storage.writer import Completed
 T = TypeVar("T")
 CLOSE_SECONDS: Final = 4.0
 """How long a region may take to write what is queued when the process ends."""
-Confirmed = Sequence[tuple[facts.AnyFact, int]]
-"""Facts that are durable, each with its entry number in its own region's ledger."""
 
 
 class Commit:

@@ -31,11 +31,9 @@ def test_the_same_id_in_two_organisations_is_two_calls(desk: Desk) -> None:
     """Nothing of one organisation's call shows in another's (D1)."""
     here, there = ("contoso", "c"), ("fabrikam", "c")
     desk.do(append("mine", here), append("theirs", there), SealPresence("p_1", here, "8:acs:r_1", b"box"))
-    assert desk.ask(lambda reader: reader.calls_named("c")) == [here, there]
     assert entries(desk, here) == [(0, b"mine")]
     assert entries(desk, there) == [(1, b"theirs")]
     assert desk.ask(lambda reader: reader.presences(there)) == {}
-    assert desk.ask(lambda reader: reader.calls_named("d")) == []
 
 
 def test_a_merged_call_is_found_under_the_other(desk: Desk) -> None:
