@@ -14,7 +14,7 @@ from gateway.core import facts
 from gateway.core.coverage import Gap
 from gateway.core.presence import Presence
 from gateway.core.proofs import Notice
-from gateway.core.types import Level, Role, rfc3339
+from gateway.core.types import RANKED, Level, Role, rfc3339
 from gateway.evidence.attendance import Attendance, Row
 from gateway.evidence.markup import Markup, element
 from gateway.evidence.story import Covered, Opening, Story
@@ -185,11 +185,28 @@ def proved(notice: Notice, who: str, presences: list[Presence]) -> dict[Level, d
     return {level: said[level] for level in Level if level in said}
 
 
-def totals(covered: tuple[Covered, ...]) -> tuple[int, int, int]:
-    """How many people owed something, how many of them proved all of it, and how many gaps there are."""
+def furthest(notice: Notice, presence: Presence) -> Level | None:
+    """The highest ranked level that is proved of the notice, None where it is not even proved that it was sent."""
+    said = proved(notice, presence.who, [presence])
+    return next((level for level in reversed(RANKED) if level in said), None)
+
+
+class Totals(NamedTuple):
+    """How many people owed something, proved all of it, were not even sent something they owed; and how many gaps."""
+
+    people: int
+    proved: int
+    unreached: int
+    gaps: int
+
+
+def totals(covered: tuple[Covered, ...]) -> Totals:
+    """The outcome in figures."""
     owed = {standing.presence.who for each in covered for standing in each.standings}
-    gaps = [standing.presence.who for each in covered for standing in each.standings if standing.gap is not None]
-    return len(owed), len(owed - set(gaps)), len(gaps)
+    gaps = [(each.notice, standing.presence) for each in covered for standing in each.standings if standing.gap]
+    missing = {presence.who for _, presence in gaps}
+    unreached = {presence.who for notice, presence in gaps if furthest(notice, presence) is None}
+    return Totals(len(owed), len(owed - missing), len(unreached), len(gaps))
 
 
 def _order(presence: Presence) -> tuple[datetime, str]:

@@ -37,11 +37,11 @@ network and runs nothing. The other files are what the report was made from.
 
 HOW TO CHECK IT
 
-  gateway evidence verify THIS_FILE --key VKEY_FILE
+  gateway evidence verify THIS_FILE --key VKEY_FILE [--key VKEY_FILE ...]
 
-needs no network and no configuration; VKEY_FILE is the ledger's public key, which you should have from elsewhere. It
-ends with 0 (sound), 10 (sound, and gaps are listed), 20 (something was changed), or 40 (it cannot be checked, for
-example with another key). Without that program:
+needs no network and no configuration; VKEY_FILE holds the public key of a ledger, which you should have from elsewhere,
+and each region above has its own. It ends with 0 (sound), 10 (nothing is wrong, and something is missing: a gap), 20
+(something was changed), or 40 (it cannot be checked, for example with another key). Without that program:
 
   1. Signature.  checkpoint.txt is a signed note (C2SP signed-note, tlog-checkpoint). Its first three lines, with
      their line ends, are what was signed with Ed25519. The lines are the ledger's name, its number of entries, and
@@ -60,12 +60,15 @@ example with another key). Without that program:
   6. People.  The entry of a presence has a commitment: SHA-256 of the 32 bytes of "salt" and the raw id
      ("participant"). participants.jsonl has both for whoever may be named. Who was erased can be named by nobody any
      more; that they were there, and what they proved, stays.
-  7. Coverage.  coverage.json follows from the entries by the rules of docs/ledger.md.
+  7. Coverage.  coverage.json follows from the entries by the rules that stand under "Coverage from entries" in the
+     document "Ledger and evidence" of the notification gateway.
 
 WHAT IT DOES NOT SHOW
 
-That the ledger's owner never signed another history: compare the checkpoint with one that you, a client or a witness
-has kept. That a person read what their client showed. What happened before the gateway knew of it.
+That the ledger's owner never signed another history: ask for the proof that this checkpoint continues one that you, a
+client or a witness has kept. That a person read what their client showed. What happened before the gateway knew of it.
+That report.html and this file say what the rest does: they were made with it, and where they differ coverage.json
+holds. That "name" is the person's name: only "participant" is committed to.
 """
 
 

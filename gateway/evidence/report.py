@@ -42,15 +42,16 @@ def report(story: Story) -> bytes:
 
 def verdict(story: Story) -> str:
     """The outcome in one sentence."""
-    people, proved, gaps = totals(story.covered)
+    people, proved, unreached, gaps = totals(story.covered)
     if not story.covered:
         return "No recording or transcription was known of: nobody had to be told anything."
     if not people:
         return "Nobody was there who had to be told."
     if not gaps:
-        everyone = "The one participant was" if people == 1 else f"All {people} participants were"
-        return f"{everyone} told, and every proof is here."
-    return f"{proved} of {counted(people, 'participant')} told; {counted(gaps, 'gap')}."
+        everyone = "The one participant" if people == 1 else f"Each of {people} participants"
+        return f"{everyone} proved what was asked."
+    never = f" Nothing was sent to {unreached} of them." if unreached else ""
+    return f"{proved} of {counted(people, 'participant')} proved all that was asked; {counted(gaps, 'gap')}.{never}"
 
 
 def _header(cast: Cast) -> Iterator[Markup]:
@@ -98,7 +99,10 @@ def _attendance(cast: Cast) -> str:
 def _meaning(story: Story) -> str:
     if story.complete:
         return "Everyone who was in the call while something was on proved the level that was asked of each notice."
-    return "A gap is somebody who was in the call while something was on and is not proved to have been told."
+    return (
+        "A gap is somebody who was in the call while something was on, and a notice of it of which the level that was "
+        "asked is not proved. The table of gaps says how far it is."
+    )
 
 
 def _main(cast: Cast) -> Iterator[Markup]:

@@ -12,7 +12,7 @@ from gateway.core import facts
 from gateway.core.catalogue import FALLBACK, Text
 from gateway.core.coverage import Standing
 from gateway.core.types import Level
-from gateway.evidence.cast import Cast, called, proved
+from gateway.evidence.cast import Cast, called, furthest, proved
 from gateway.evidence.markup import Child, Markup, element, escaped, joined, table
 from gateway.evidence.records import texts
 from gateway.evidence.story import Covered
@@ -148,11 +148,12 @@ def _outcome(standing: Standing) -> Markup:
 
 
 def gaps(cast: Cast) -> Markup:
-    """Everybody who was there and is not proved to have been told."""
+    """Everybody who was there and did not prove what was asked, and how far it is proved."""
     rows: list[list[Child]] = [
         [
             person(cast, standing.presence.id),
             f"{cast.numbers[covered.notice.id]} {what(covered.notice.fact.capability, covered.notice.fact.change)}",
+            _far(furthest(covered.notice, standing.presence)),
             REASONS[standing.gap.reason],
             _unbroken(cast.time(standing.gap.since)),
             _unbroken(length(standing.gap.exposure)),
@@ -163,4 +164,9 @@ def gaps(cast: Cast) -> Markup:
     ]
     if not rows:
         return element("p", "There are none.")
-    return table("Everyone who is not proved", ["participant", "notice", "why", "since", "exposed for"], rows, "gaps")
+    heads = ["participant", "notice", "proved", "why", "since", "exposed for"]
+    return table("Everyone of whom something is not proved", heads, rows, "gaps")
+
+
+def _far(level: Level | None) -> str:
+    return "nothing" if level is None else level.value

@@ -120,6 +120,8 @@ def _directory(data: bytes) -> Iterator[_Place]:
         name = data[at + _CENTRAL.size : at + _CENTRAL.size + fields[10]].decode("ascii", "replace")
         if fields[0] != _CENTRAL_MAGIC or len(name) > _LONGEST_NAME or not _NAME.fullmatch(name):
             raise BrokenPack("its directory is cut off or changed")
+        if fields[4]:
+            raise BrokenPack(f"{name}: it was packed again, compressed; the pack as it was made is needed")
         place = _Place(name, fields[7], fields[9], fields[16])
         # One behind the other, so that a small zip cannot hold the same bytes a thousand times.
         if place.offset != offset:

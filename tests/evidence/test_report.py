@@ -188,9 +188,10 @@ def test_a_name_cannot_pass_for_one_that_was_withheld() -> None:
 
 
 def test_the_outcome_is_said_in_one_sentence() -> None:
-    """Who was told, of how many, and how many gaps there are."""
-    assert verdict(meeting().story()) == "1 of 3 participants told; 6 gaps."
-    assert "1 of 3 participants told; 6 gaps." in shown(meeting()).text
+    """Who proved all that was asked, of how many, how many gaps there are, and whom nothing reached."""
+    said = "1 of 3 participants proved all that was asked; 6 gaps."
+    assert verdict(meeting().story()).startswith(said)
+    assert said in shown(meeting()).text
 
 
 def test_other_outcomes_are_said_as_plainly() -> None:
@@ -202,11 +203,15 @@ def test_other_outcomes_are_said_as_plainly() -> None:
     assert verdict(world.story()) == "Nobody was there who had to be told."
     world.join("ann")
     world.prove("ann", Level.ACKNOWLEDGED)
-    assert verdict(world.story()) == "The one participant was told, and every proof is here."
+    assert verdict(world.story()) == "The one participant proved what was asked."
     world.join("bob")
-    assert verdict(world.story()) == "1 of 2 participants told; 1 gap."
+    said = "1 of 2 participants proved all that was asked; 1 gap."
+    assert verdict(world.story()) == f"{said} Nothing was sent to 1 of them."
+    world.sent(("bob", EUROPE))
+    assert verdict(world.story()) == said
+    assert "<td>sent</td>" in report(world.story()).decode()
     world.prove("bob", Level.ACKNOWLEDGED)
-    assert verdict(world.story()) == "All 2 participants were told, and every proof is here."
+    assert verdict(world.story()) == "Each of 2 participants proved what was asked."
     assert "1 observer" in shown(world).text
 
 
@@ -222,9 +227,9 @@ def test_the_words_are_those_that_were_shown() -> None:
 
 
 def test_every_gap_has_its_reason_in_words_and_its_length() -> None:
-    """As the coverage has it."""
+    """As the coverage has it, and how far it is proved that the participant was told."""
     page = shown(meeting())
-    gap = "participant in unitedstates 11 Recording startedwas connected, and the deadline passed without proof"
+    gap = "participant in unitedstates 11 Recording startedreceivedwas connected, and the deadline passed without proof"
     assert f"{gap}14:01:00.00014 min 0.0 s" in page.text
     assert REASONS[Reason.UNREACHABLE] in page.text
 
@@ -294,6 +299,6 @@ def test_the_guide_names_every_file_and_the_outcome() -> None:
     for name in world.files().keys() - {"README.txt"}:
         assert name.partition("/")[0] in told
         assert name.rpartition("/")[2] in told
-    assert "1 of 3 participants told; 6 gaps." in told
+    assert "1 of 3 participants proved all that was asked; 6 gaps." in told
     assert "line\\u2028feed" in told
     assert "(people are named of: europe)" in told
