@@ -280,6 +280,11 @@ def test_what_is_no_ledger_is_refused(outside: Outside, tmp_path: Path) -> None:
         assert outside.refused(tmp_path / name)[0] == 40
 
 
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
 def spoil(text: str) -> Callable[[Path], object]:
     return lambda path: path.write_text(text)
 
@@ -294,7 +299,7 @@ def spoil(text: str) -> Callable[[Path], object]:
         spoil('{"format":"witness/1","seen":{"notification-gateway/europe":{"root":"?","size":1,"vkey":""}}}'),
         lambda path: path.chmod(0o640),
         lambda path: (path.unlink(), path.mkdir()),
-        lambda path: (path.unlink(), os.mkfifo(path, 0o600)),
+        pipe,
     ],
 )
 def test_what_was_seen_is_not_guessed(outside: Outside, how: Callable[[Path], object]) -> None:
