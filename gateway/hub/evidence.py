@@ -138,7 +138,7 @@ class Evidence:
     async def _proofs(self, part: Part, exported: Sequence[int]) -> dict[str, bytes]:
         """The export's entries, the checkpoint, and what leads from every entry to it."""
         entries = [entry for entry, _ in part.lines]
-        found = await self._ledgers.read(part.region, partial(_proved, entries=entries, exported=exported))
+        found = await self._ledgers.read(part.region, partial(proofs, entries=entries, exported=exported))
         return {f"regions/{part.region}/{name}": content for name, content in found.items()}
 
     async def _stamps(self, story: Story, files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -219,19 +219,25 @@ def _resolve(entries: asyncio.Future[list[int]], commit: Commit) -> None:
         entries.set_result(commit.results[:-1])
 
 
-def _proved(reader: Reader, entries: Sequence[int], exported: Sequence[int]) -> dict[str, bytes]:
-    """Files of one region, all of one snapshot. Runs on the reader thread."""
+def proofs(reader: Reader, entries: Sequence[int], exported: Sequence[int]) -> dict[str, bytes]:
+    """The files of one region that lead from these entries to its checkpoint, all of one snapshot.
+
+    `exported` are the entries of the export. Runs on the reader thread; raises `NotDurable` where no checkpoint covers
+    them yet.
+    """
     newest, leaves = reader.checkpoint(), reader.entries(exported[0], len(exported))
     if newest is None or newest[0] <= exported[-1]:
         raise NotDurable("the checkpoint is not written yet")
-    size, note = newest
+    size = newest[0]
+    # As it was signed: who vouches for it meanwhile is a matter of chance, and no part of the evidence.
+    note = reader.checkpoint_of(size) or ""
     node = reader.tiles().node
-    proofs = [
+    rows = [
         {"hashes": [base64.b64encode(each).decode() for each in inclusion_path(entry, size, node)], "index": entry}
         for entry in (*entries, *exported)
     ]
     return {
         "export.jsonl": b"".join(leaf + b"\n" for leaf in leaves),
-        "proofs.jsonl": records.lines(proofs),
+        "proofs.jsonl": records.lines(rows),
         "checkpoint.txt": note.encode(),
     }
