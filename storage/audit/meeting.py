@@ -194,14 +194,7 @@ class Meeting:
         notice, presence = self._told.get(fact.notice), self._known.get(fact.presence)
         if notice is None or presence is None:
             return
-        said = notice.said.setdefault(self.name(presence.who), [])
-        known = [each.level for each in said]
-        if fact.level in CONSENTS:
-            # Of consent the last word holds, and it was said when it was said last.
-            said[:] = [each for each in said if each.level != fact.level]
-            said.append(proof)
-        elif fact.level not in known:
-            said.append(proof)
+        notice.said.setdefault(self.name(presence.who), []).append(proof)
 
     def _merge(self, call: Call, fact: entries.CallMerged) -> None:
         source = self._calls.get(fact.source)
@@ -236,9 +229,7 @@ class Meeting:
             kept.absorb(other)
             for notice in self._told.values():
                 if other.id in notice.sent:
-                    sent = notice.sent.pop(other.id)
-                    known = notice.sent.setdefault(kept.id, sent)
-                    notice.sent[kept.id] = min(known, sent, key=lambda proof: proof.at)
+                    notice.sent.setdefault(kept.id, notice.sent.pop(other.id))
             call.presences.pop(other.id, None)
             self._known.update({name: kept for name, each in self._known.items() if each is other})
 

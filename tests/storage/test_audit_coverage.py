@@ -22,7 +22,7 @@ from storage.audit import claims
 from storage.audit.coverage import covered
 from storage.audit.order import told
 from tests.core import test_machine
-from tests.core.meeting import ACTIVE, AUTHORITIES, INACTIVE, PAUSED, RECORDING, TRANSCRIPTION, Ids, raw_id
+from tests.core.meeting import ACTIVE, AUTHORITIES, INACTIVE, OPERATOR, PAUSED, RECORDING, TRANSCRIPTION, Ids, raw_id
 from tests.storage.written import HOMES, Ledgers, Writing, said_by_gateway, said_by_verifier
 
 LEVELS = (None, Level.SENT, Level.RECEIVED, Level.DISPLAYED, Level.ACKNOWLEDGED, Level.CONSENTED, Level.WITHDRAWN)
@@ -107,6 +107,7 @@ class World:
         if source.call.opened_at is not None and self.chance.random() < 0.3:
             meeting.take_in(source)
             self.calls.remove(source)
+            self.agree()
 
     def crash(self) -> None:
         """The process dies: of every region the last lines were not on disk yet, here more and there less."""
@@ -132,6 +133,38 @@ class World:
             if self.chance.random() < 0.05:
                 self.agree()
         self.agree()
+
+
+def two() -> tuple[Writing, Writing]:
+    """A call in Europe and what is known of it in the States under an alias."""
+    ledgers, ids = Ledgers(), Ids()
+    target = Writing(ledgers, CallKey("contoso", "standup"), "europe", ids)
+    return target, Writing(ledgers, CallKey("contoso", "alias"), "states", ids)
+
+
+@pytest.mark.parametrize(
+    ("lost_here", "lost_there", "reason"),
+    [(None, None, "pending"), (1, None, "pending"), (None, 1, "pending"), (1, 2, "disconnected")],
+)
+def test_who_is_in_two_calls_that_are_one(lost_here: int | None, lost_there: int | None, reason: str) -> None:
+    """Is there once, for as long as any connection holds, in either; and was there from the first on."""
+    target, source = two()
+    target.join("ann")
+    source.join("ann", "s-other")
+    for meeting, session, lost in ((target, "s-ann", lost_here), (source, "s-other", lost_there)):
+        meeting.at(3 if lost is None else lost)
+        if lost is not None:
+            meeting.lose("ann", session)
+        meeting.at(3)
+    source.claim(OPERATOR, ACTIVE)
+    target.take_in(source)
+    target.at(8)
+    found = said_by_verifier(target, None, target.now)
+    assert (
+        found == said_by_gateway(target.call, None, target.now) == said_by_gateway(target.read_back(), None, target.now)
+    )
+    ((gap,),) = [notice["gaps"] for notice in found["notices"]]
+    assert gap["reason"] == reason
 
 
 def tables_agree(meeting: Writing, now: datetime) -> None:
