@@ -99,6 +99,7 @@ def connect_resting(path: Path) -> sqlite3.Connection:
 
     It takes no locks and needs no right to write: whoever uses it makes sure that nobody writes. Raises sqlite3.Error.
     """
+    path = path.resolve()  # the log lies beside the file, not beside a link to it
     uri = f"{path.absolute().as_uri()}?mode=ro"
     log = path.with_name(path.name + "-wal")
     # A log without a commit, as a crash may leave it, says nothing, and SQLite would remove it on closing.

@@ -14,17 +14,19 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from storage.condition import is_whole
+from storage.condition import is_indexed, is_whole
 from storage.engine import OLDEST, connect_resting, connect_writer, sqlite3
 from storage.entry import canonical
 from storage.keyring import Keyring, confirm, take_keyring
 from storage.premises import RESTORE, Premises, sync_directory, write_file
 from storage.schema import migrate
+from storage.shape import read_shape
 from storage.signing import Signer
 from storage.slots import Slots
 from storage.vault import MASTER_SIZE, Vault, derive
 
 _BACKUP: Final = "restore it from a backup"
+_VERSION: Final = "restore it from a backup, or run the version that wrote it"
 
 
 class Identity(NamedTuple):
@@ -69,6 +71,9 @@ def establish(premises: Premises, ledger: str) -> Keys:
         raise premises.refuse("the region's file is empty", premises.database, _BACKUP)
     if manifest is not None and manifest.region != premises.name:
         raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
+    if premises.has(premises.database) and premises.database.stat().st_size:
+        with contextlib.closing(connect_resting(premises.database)) as connection:
+            _compare_shape(premises, connection)
     master = _master(premises)
     keyring = take_keyring(premises, ledger)
     slots = _slots(premises, master)
@@ -98,6 +103,15 @@ def _inspect(premises: Premises, master: bytes, manifest: _Manifest, keyring: Ke
         confirm(premises, keyring)
         if not is_whole(connection):
             raise premises.refuse("file and log are not of one piece", premises.database, _BACKUP)
+        if not is_indexed(connection):
+            raise premises.refuse("the index of the entries does not fit them", premises.database, _BACKUP)
+
+
+def _compare_shape(premises: Premises, connection: sqlite3.Connection) -> None:
+    """Refuse tables that others made: what they hold is not what was written."""
+    fault = read_shape(connection).fault
+    if fault is not None:
+        raise premises.refuse(fault, premises.database, _VERSION)
 
 
 def _manifest(premises: Premises) -> _Manifest | None:
@@ -133,6 +147,8 @@ def _establish_file(premises: Premises, master: bytes, manifest: _Manifest | Non
     if not premises.has(premises.database):
         # Made here, not by SQLite: the log and its index take over the mode.
         write_file(premises.database, b"")
+    with contextlib.closing(connect_writer(premises.database)) as connection:
+        _compare_shape(premises, connection)
     migrate(premises.database)
     with contextlib.closing(connect_writer(premises.database)) as connection:
         row = connection.execute("SELECT region, uuid, epoch, key_check FROM identity").fetchone()

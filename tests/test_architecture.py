@@ -38,9 +38,10 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         ROOT: "__main__ app clock config house keys ready settings",
     },
     "storage": {
-        PURE: "entry errors merkle moment note operations witness",
+        PURE: "entry errors merkle moment note operations tables witness",
         TABLES: """apply calls clock condition connection cosigning engine identity keyring ledger messages newfile
-            premises presences reader schema signing slots sweep timestamping transaction tree vault wal writer""",
+            premises presences reader schema shape signing slots sweep timestamping transaction tree vault wal
+            writer""",
         FACADE: "region residue",
     },
     "storage.audit": {

@@ -16,11 +16,11 @@ from typing import Final
 from storage.audit.plain import status
 from storage.audit.verdict import TAMPERED, UNVERIFIABLE, Refused
 from storage.engine import connect_reader, connect_resting, sqlite3
+from storage.shape import read_shape
 
 _DATABASE: Final = "region.db"
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """How the names of the files end that the engine may read with it."""
-_TABLES: Final = frozenset({"identity", "calls", "entries", "tiles", "head", "checkpoints", "cosignatures"})
 
 
 @contextlib.contextmanager
@@ -33,20 +33,26 @@ def reading(source: Path) -> Iterator[sqlite3.Connection]:
     path = source
     try:
         path = source / _DATABASE if source.is_dir() else source
-        before = _statuses(path)
-        used = _in_use(path)
+        # Lock and log lie beside the file itself, not beside a link to it.
+        file = Path(os.path.realpath(path))
+        before = _statuses(file)
+        used = _in_use(file)
         try:
-            with contextlib.closing(connect_reader(path) if used else connect_resting(path)) as connection:
+            with contextlib.closing(connect_reader(file) if used else connect_resting(file)) as connection:
                 # Text that is not UTF-8 any more is for the checks to find, not for the driver to stumble over.
                 connection.text_factory = _text
                 connection.execute("BEGIN")
                 _check_tables(connection, path)
                 yield connection
         finally:
-            if not used and _statuses(path) != before:
+            if not used and _statuses(file) != before:
                 raise Refused(UNVERIFIABLE, f"{path}: it was written while it was read; try again")
     except OSError as error:
         raise Refused(UNVERIFIABLE, f"{path}: {error.strerror}") from None
+    except MemoryError:
+        raise Refused(UNVERIFIABLE, f"{path}: it holds more than fits into memory") from None
+    except UnicodeDecodeError:  # what SQLite says of a broken page repeats it
+        raise Refused(TAMPERED, f"{path}: the file is damaged") from None
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise Refused(TAMPERED, f"{path}: the file is damaged") from None
@@ -80,6 +86,8 @@ def _statuses(path: Path) -> list[tuple[int, int, int]]:
 
 
 def _check_tables(connection: sqlite3.Connection, path: Path) -> None:
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if not there >= _TABLES:
+    shape = read_shape(connection)
+    if not shape.ledger:
         raise Refused(UNVERIFIABLE, f"{path}: no signed ledger")
+    if shape.fault is not None:
+        raise Refused(TAMPERED, f"{path}: {shape.fault}")

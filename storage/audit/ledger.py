@@ -67,6 +67,7 @@ def _verify(
 ) -> Verdict:
     signed = _read_signed(connection, source, verifiers, checkpoints)
     origin = signed.origin
+    _check_pages(connection, origin)
     scan = Scan(connection, origin, {size: checkpoint.root for size, checkpoint in signed.own.items()})
     roots = scan.run(checkpoint.size for _, checkpoint, _ in signed.brought)
     size = scan.edge.size
@@ -124,7 +125,14 @@ def _read_signed(
     return _Signed(origin, own, brought)
 
 
-# -- the tree and its witnesses ---------------------------------------------------------------------------------------
+# -- the file, the tree and its witnesses -----------------------------------------------------------------------------
+
+
+def _check_pages(connection: sqlite3.Connection, origin: str) -> None:
+    """Pages, columns and indexes fit one another, so that whoever reads by an index reads what is there."""
+    (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if said != "ok":
+        raise Refused(TAMPERED, f"{origin}: the file contradicts itself: {said.splitlines()[-1]}")
 
 
 def _check_tree(connection: sqlite3.Connection, origin: str, scan: Scan) -> None:
@@ -153,10 +161,10 @@ def _witnessed(connection: sqlite3.Connection, signed: _Signed, witness: Verifie
             raise Refused(
                 TAMPERED, f"{signed.origin}: the cosignature of {size} entries by {witness.name} is not valid"
             )
-        if judged:
+        if judged and size:
             sizes.append(size)
     if not sizes:
-        raise Refused(UNVERIFIABLE, f"{signed.origin}: no cosignature by {witness.name}")
+        raise Refused(UNVERIFIABLE, f"{signed.origin}: no cosignature of any entry by {witness.name}")
     return f"; {witness.name} witnessed the first {max(sizes)}"
 
 

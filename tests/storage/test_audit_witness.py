@@ -252,7 +252,7 @@ def test_a_broken_signature_is_refused(outside: Outside) -> None:
         ("DELETE FROM entries WHERE seq >= 290", 30),
         ("DELETE FROM tiles", 30),
         ("DELETE FROM checkpoints", 40),
-        ("DROP TABLE checkpoints", 40),
+        ("DROP TABLE checkpoints", 20),
     ],
 )
 @pytest.mark.parametrize("seen", [False, True])

@@ -1,0 +1,79 @@
+"""Whether the schema of a region's file is what its migrations make.
+
+Rules: every object is compared word for word, none may be missing and none be there besides: a view, a trigger, a
+virtual table or a generated column would say what is in the file without being in it. The schema is read before any
+table is, and nothing of a foreign one is repeated but a plain name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from storage.engine import sqlite3
+from storage.tables import BOOK, MIGRATIONS, SET
+
+_Object = tuple[object, object, object, object]
+"""Type, name, table and statement."""
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
+_TYPES: Final = ("table", "index", "view", "trigger")
+
+
+class Shape(NamedTuple):
+    """What the schema of a file is like."""
+
+    ledger: bool
+    """Whether there is anything of a signed ledger."""
+    fault: str | None
+    """The first thing that is not as the applied migrations make it."""
+
+
+def read_shape(connection: sqlite3.Connection) -> Shape:
+    """The shape of this file; a file that is not made yet, or not to the end, has no fault. Raises sqlite3.Error."""
+    try:
+        there = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+    except UnicodeDecodeError:  # what SQLite says of a broken schema repeats it
+        return Shape(True, "the schema is damaged")
+    names = {name for _, name, _, _ in there}
+    if sorted(there, key=repr) in [sorted(_made(BOOK[:count]), key=repr) for count in range(len(BOOK) + 1)]:
+        return Shape(False, None)
+    first, whole = _made((*BOOK, *MIGRATIONS["first"])), _made((*BOOK, *MIGRATIONS["first"], *MIGRATIONS["ledger"]))
+    ledger = not names.isdisjoint({name for _, name, _, _ in whole} - {name for _, name, _, _ in first})
+    fault = _difference(there, whole if ledger else first)
+    return Shape(ledger, fault or _misbooked(connection, list(MIGRATIONS)[: 1 + ledger]))
+
+
+@functools.cache
+def _made(statements: tuple[str, ...]) -> tuple[_Object, ...]:
+    """The schema that these statements make."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        return tuple(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
+
+
+def _difference(there: Sequence[_Object], made: Sequence[_Object]) -> str | None:
+    names = [name for _, name, _, _ in there]
+    for each in made:
+        kind, name, _, _ = each
+        if name not in names:
+            return f"{kind} {name} is missing"
+        if each not in there:
+            return f"{kind} {name} is not as it was made"
+    for kind, name, table, _ in there:
+        if names.count(name) > 1 or not any(name == known for _, known, _, _ in made):
+            shown = name if isinstance(name, str) and _PLAIN.fullmatch(name) else "of a strange name"
+            place = f" on {table}" if isinstance(table, str) and _PLAIN.fullmatch(table) and table != name else ""
+            return f"{kind if kind in _TYPES else 'an object'} {shown}{place} does not belong there"
+    return None
+
+
+def _misbooked(connection: sqlite3.Connection, applied: list[str]) -> str | None:
+    rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY id", (SET,))
+    if [name for (name,) in rows] != applied:
+        return "the migrations that were applied are not those that are noted"
+    return None
