@@ -25,10 +25,13 @@ class _Leaf(msgspec.Struct, gc=False):
 
     after_us: int | None = None
     ahead: int | None = None
+    kind: Any = None
     organization: Any = None
     call: Any = None
 
 
+_UNKNOWN: Final = "recording.found"
+"""What may name a call under which it is not filed: a recording of one that nobody knows."""
 _decode: Final = msgspec.json.Decoder(_Leaf).decode
 
 
@@ -47,8 +50,15 @@ class Scan:
         self._sound = 0
         self._stamped = False
         self._counts: dict[int, int] = {}
-        rows = connection.execute("SELECT id, organization, call FROM calls")
-        self._calls = {row: (organization, call) for row, organization, call in rows}
+        self._calls = self._read_calls()
+
+    def _read_calls(self) -> dict[int, tuple[object, object]]:
+        """The calls by their rows. Raises Refused where one has two: each would be counted by itself."""
+        rows = self._connection.execute("SELECT id, organization, call FROM calls")
+        calls: dict[int, tuple[object, object]] = {row: (organization, call) for row, organization, call in rows}
+        if len(set(calls.values())) != len(calls):
+            raise self._refused("a call is there twice")
+        return calls
 
     def run(self, marks: Iterable[int]) -> dict[int, bytes]:
         """Read all entries; the roots of those trees of `marks` leaves that there were. Raises Refused, sqlite3.Error.
@@ -132,6 +142,9 @@ class Scan:
             if call is None:
                 if leaf.ahead is not None:
                     raise self._refused(f"entry {number} is filed under no call")
+                named = leaf.organization is not None and leaf.call is not None
+                if named and leaf.after_us is not None and leaf.kind != _UNKNOWN:
+                    raise self._refused(f"entry {number} is about a call and filed under none")
                 continue
             ahead = counts.get(call, 0)
             if leaf.ahead != ahead and (stamped or leaf.ahead is not None):

@@ -51,6 +51,8 @@ def with_stamp(judged: Verdict, source: Path, roots: Path) -> Verdict:
         if row is None:
             raise Refused(UNVERIFIABLE, f"{source}: no checkpoint has a time stamp")
         size, note, token = row
+        if type(token) is not bytes or type(note) is not str:
+            raise Refused(TAMPERED, f"{source}: the time stamp of {size} entries is damaged")
         moment = judge_stamp(token, note, trusted_roots, f"{source}: the time stamp of {size} entries")
     except Refused as refused:
         return refused.verdict
