@@ -34,7 +34,7 @@ def reading(source: Path) -> Iterator[sqlite3.Connection]:
     try:
         path = source / _DATABASE if source.is_dir() else source
         # Lock and log lie beside the file itself, not beside a link to it.
-        file = Path(os.path.realpath(path))
+        file = Path(os.path.realpath(path)) if path.is_symlink() else path
         before = _statuses(file)
         used = _in_use(file)
         try:
