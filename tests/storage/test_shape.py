@@ -12,7 +12,7 @@ from storage.audit.file import reading
 from storage.audit.ledger import verify
 from storage.audit.verdict import SOUND, TAMPERED, UNVERIFIABLE, Refused
 from storage.condition import is_indexed
-from storage.engine import connect_resting, connect_writer
+from storage.engine import connect_resting, connect_writer, sqlite3
 from storage.errors import RegionRefused
 from storage.note import parse_verifiers
 from storage.operations import SignCheckpoint
@@ -239,6 +239,21 @@ def test_an_index_of_calls_that_leaves_one_out_is_found(region: Desk) -> None:
     assert verify(region.data, parse_verifiers(region.region.verifier)).exit == TAMPERED
 
 
+@pytest.mark.parametrize("condition", ["seq <> 0", "seq <> 399"])
+def test_the_start_counts_what_calls_at_the_end_have(tmp_path: Path, condition: str) -> None:
+    """However far back an entry of theirs is missing; entries from before there were stamps are looked for, too."""
+    desk = Desk(tmp_path)
+    desk.do(*(noted(each) for each in range(0, 1600, 4)), SignCheckpoint())
+    desk.close()
+    doctor(desk, *partial(condition))
+    with contextlib.closing(connect_writer(desk.data / "region.db")) as connection:
+        assert not is_indexed(connection)
+        connection.execute("UPDATE entries SET leaf = x'7b7d'")
+        assert is_indexed(connection) == (condition == "seq <> 0")
+        connection.execute("UPDATE entries SET leaf = x'7b'")
+        assert not is_indexed(connection)
+
+
 def test_the_start_looks_at_the_end_only(tmp_path: Path) -> None:
     """What an index hides of a call that ended long ago is the verifier's to find."""
     desk = Desk(tmp_path)
@@ -248,6 +263,23 @@ def test_the_start_looks_at_the_end_only(tmp_path: Path) -> None:
     with contextlib.closing(connect_resting(desk.data / "region.db")) as connection:
         assert is_indexed(connection)
     assert verify(desk.data, parse_verifiers(desk.region.verifier)).exit == TAMPERED
+
+
+def test_a_journal_cannot_bring_tables_in(region: Desk) -> None:
+    """What an old journal beside the file puts back into it is compared as well, before any of it is used."""
+    path = region.data / "region.db"
+    journal = region.data / "region.db-journal"
+    doctor(region, "PRAGMA journal_mode = DELETE")
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in ("PRAGMA synchronous = OFF", "CREATE VIEW v AS SELECT 1", "BEGIN", "DROP VIEW v"):
+        connection.execute(statement)
+    hot = journal.read_bytes()
+    connection.execute("COMMIT")
+    connection.close()
+    assert fault(region) is None
+    journal.write_bytes(hot)
+    with pytest.raises(RegionRefused, match="view v does not belong there"):
+        Desk(region.data.parent.parent)
 
 
 # -- what the file is read by -----------------------------------------------------------------------------------------
@@ -272,6 +304,8 @@ def test_a_linked_file_is_read_with_its_log(tmp_path: Path) -> None:
     assert "9 entries" in verify(link, verifiers).line
     with contextlib.closing(connect_resting(link)) as connection:
         assert connection.execute("SELECT count(*) FROM entries").fetchone() == (9,)
+    with pytest.raises(Refused, match="written while it was read"), reading(link):
+        (desk.data / "region.db-wal").write_bytes(log[:-1])
     link.unlink()
     link.symlink_to(link)
     assert verify(link, verifiers).exit == UNVERIFIABLE
