@@ -13,8 +13,8 @@ import pytest
 
 from storage.note import Note, parse_checkpoint, parse_note, parse_verifiers
 from storage.signing import judge
-from tests.scenarios.events import observed
-from tests.scenarios.harness import REGIONS, Gateway
+from tests.scenarios.events import joined, observed
+from tests.scenarios.harness import REGIONS, STATES, Gateway, person
 
 SETTINGS = {"LEDGER__WITNESSES_FILE": "witnesses.vkey", "LEDGER__NAME": "notices.example"}
 SISTER = dict(zip(REGIONS, reversed(REGIONS), strict=True))
@@ -95,6 +95,8 @@ async def test_each_region_carries_the_others_word(gateway: Gateway) -> None:
     """Within seconds, under load and after it; whoever verifies can demand it, and gets 40 where there is none."""
     for number in range(5):
         await gateway.tell(observed(f"call-{number}"))
+    # Nobody vouches for a ledger without entries: both regions have some.
+    await gateway.tell(joined("call-0", person("ben", STATES)))
     for region in REGIONS:
         note = await vouched(gateway, region)
         assert len(note.signatures) == 2
