@@ -17,7 +17,7 @@ from gateway import keys
 from gateway.clock import SteadyClock
 from gateway.core.call import Policy
 from gateway.core.ids import written
-from gateway.core.residency import Placement, Residency
+from gateway.core.residency import Placement, Residency, resource_of
 from gateway.hub.answers import Answers
 from gateway.hub.continuity import Continuity
 from gateway.hub.enactment import Enactment
@@ -36,6 +36,7 @@ from gateway.log import logger
 from gateway.metrics import Metrics
 from gateway.outbound import ask
 from gateway.settings import Settings
+from storage.retention import Terms
 from storage.timestamping import LARGEST_TOKEN, QUERY_TYPE, REPLY_TYPE
 
 _LOG: Final = logger("house")
@@ -116,10 +117,12 @@ def _authority(settings: Settings) -> Ask | None:
 
 def _open(settings: Settings, ledgers: Ledgers, metrics: Metrics) -> None:
     """Open every region, or none. Raises `RegionRefused`."""
+    owners = {resource: each.organization for resource, each in settings.resources.items()}
+    terms = Terms(settings.retention.default, owners, resource_of)
     try:
         for name in sorted(settings.regions):
             directories = settings.storage.directory / name, settings.storage.key_directory / name
-            ledgers.open(name, *directories, settings.ledger.name)
+            ledgers.open(name, *directories, settings.ledger.name, terms)
             metrics.storage_failing(name, False)
     except BaseException:
         for region in ledgers.regions.values():
@@ -149,7 +152,7 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
 
     ledgers = Ledgers(changed, broken)
     interpreter = Interpreter(ledgers, metrics, _policy(settings), homes, now, random_id, secrets.token_bytes, broken)
-    messages = Messages(ledgers, settings.retention.default, now)
+    messages = Messages(ledgers, now)
     enactment = Enactment(interpreter, messages, residency, homes[""])
     intake = Intake(interpreter, enactment, homes[""])
     sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from storage import calls, cosigning, messages, presences
+from storage import calls, cosigning, erasing, messages, presences, rulebook
 from storage.operations import (
     Append,
+    AskErasure,
     CloseCall,
     Cosign,
     KeepCosignature,
@@ -21,7 +22,9 @@ from storage.operations import (
     NameCall,
     OpenCall,
     Operation,
+    RemoveRule,
     SealPresence,
+    SetRule,
     SignCheckpoint,
 )
 from storage.transaction import Transaction
@@ -51,6 +54,9 @@ _CARRIED_OUT_BY: Final[dict[type, Callable[[Transaction, Any], object]]] = {
     MarkEvents: calls.mark_events,
     SealPresence: presences.seal_presence,
     KeepMessage: messages.keep_message,
+    SetRule: rulebook.set_rule,
+    RemoveRule: rulebook.remove_rule,
+    AskErasure: erasing.ask_erasure,
     Cosign: cosigning.cosign,
     KeepCosignature: cosigning.keep_cosignature,
     KeepTimestamp: cosigning.keep_timestamp,

@@ -8,14 +8,9 @@ from __future__ import annotations
 import msgspec
 
 from storage.moment import microseconds
-from storage.operations import Call, CloseCall, MarkEvents, MoveCall, NameCall, OpenCall
+from storage.operations import CloseCall, MarkEvents, MoveCall, NameCall, OpenCall
+from storage.rows import call_row
 from storage.transaction import Transaction
-
-
-def call_row(call: Call) -> str:
-    """The words that bind a call's box to its row."""
-    organization, name = call
-    return f"{len(organization)}:{organization}{name}"
 
 
 def open_call(transaction: Transaction, operation: OpenCall) -> None:
@@ -39,6 +34,7 @@ def name_call(transaction: Transaction, operation: NameCall) -> None:
         slot, box = transaction.seal("calls", call_row(operation.call), clear)
     transaction.execute("UPDATE calls SET slot = ?, box = ? WHERE id = ?", (slot, box, identity))
     transaction.free(former)
+    transaction.note_calls()
 
 
 def move_call(transaction: Transaction, operation: MoveCall) -> None:
@@ -46,6 +42,7 @@ def move_call(transaction: Transaction, operation: MoveCall) -> None:
     source, target = transaction.call_id(operation.source), transaction.call_id(operation.target)
     if source != target:
         transaction.execute("INSERT OR IGNORE INTO merges(target, source) VALUES (?, ?)", (target, source))
+        transaction.note_calls()
 
 
 def mark_events(transaction: Transaction, operation: MarkEvents) -> None:

@@ -16,6 +16,7 @@ from storage.engine import connect_writer, is_storage_failure, sqlite3
 from storage.errors import StorageUnavailable
 from storage.identity import Keys
 from storage.ledger import Ledger
+from storage.retention import Terms
 from storage.transaction import FAILED_BY_ITSELF, Transaction
 
 R = TypeVar("R")
@@ -26,15 +27,13 @@ _PAGES_GIVEN_BACK: Final = 256
 class WritingConnection:
     """The region's file as its writer sees it."""
 
-    def __init__(self, path: Path, keys: Keys, clock: Clock) -> None:
+    def __init__(self, path: Path, keys: Keys, clock: Clock, terms: Terms) -> None:
         """Connect. Raises sqlite3.Error."""
         self._path = path
         self._vault = keys.vault
         self._suspect = False
         connection = connect_writer(path)
-        self.transaction: Final = Transaction(
-            connection, keys.vault, Ledger(connection, keys.signer, clock), keys.witness
-        )
+        self.transaction: Final = Transaction(connection, keys, Ledger(connection, keys.signer, clock), terms)
 
     def transact(self, work: Callable[[], R]) -> R:
         """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""
@@ -72,10 +71,17 @@ class WritingConnection:
         self._vault.recover()
         self._suspect = False
 
-    def give_pages_back(self) -> None:
-        """Shorten the file by some free pages; what fails here is done by the next sweep."""
+    def give_pages_back(self, spare: int) -> bool:
+        """Shorten the file by some pages if more than `spare` are free; whether to go on. What fails is for later."""
         with contextlib.suppress(sqlite3.Error):
-            self.transaction.execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
+            execute = self.transaction.execute
+            (free,) = execute("PRAGMA freelist_count").fetchone()
+            if free > spare:
+                execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
+                return True
+            # The file itself is shortened when the log is copied into it.
+            execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return False
 
     def close(self) -> None:
         """Copy the log into the file, where possible, and give the connection back."""

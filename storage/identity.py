@@ -17,6 +17,7 @@ import msgspec
 from storage.condition import is_indexed, is_whole
 from storage.engine import OLDEST, connect_resting, connect_writer, sqlite3
 from storage.entry import canonical
+from storage.erasures import Erasures
 from storage.keyring import Keyring, confirm, take_keyring
 from storage.premises import RESTORE, Premises, sync_directory, write_file
 from storage.schema import migrate
@@ -53,6 +54,7 @@ class Keys(NamedTuple):
     signer: Signer
     witness: Signer
     public: str
+    erased: Erasures
 
 
 def establish(premises: Premises, ledger: str) -> Keys:
@@ -87,7 +89,7 @@ def establish(premises: Premises, ledger: str) -> Keys:
     except BaseException:
         vault.close()
         raise
-    return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public)
+    return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures))
 
 
 def _inspect(premises: Premises, master: bytes, manifest: _Manifest, keyring: Keyring) -> None:
@@ -187,7 +189,7 @@ def _used_slots(premises: Premises, slots: Slots) -> set[int]:
     with contextlib.closing(connect_writer(premises.database)) as connection:
         rows = connection.execute(
             "SELECT slot FROM calls WHERE slot IS NOT NULL UNION ALL SELECT slot FROM presences WHERE slot IS NOT NULL"
-            " UNION ALL SELECT slot FROM messages UNION ALL SELECT slot FROM shredding"
+            " UNION ALL SELECT slot FROM messages UNION ALL SELECT slot FROM rules UNION ALL SELECT slot FROM shredding"
         ).fetchall()
     used = {int(slot) for (slot,) in rows}
     if len(used) != len(rows) or (used and not 0 < min(used) <= max(used) < slots.count):

@@ -61,6 +61,7 @@ class SealPresence:
     call: Call
     participant: str = field(repr=False)
     box: bytes = field(repr=False)
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +84,70 @@ class MarkEvents:
 class KeepMessage:
     """Take a message, an edit or (`deleted`) a deletion into account at `at` [MessageOutcome].
 
-    The newest (sent_at, version) of a participant is kept until `due_at`. An edit is the same thread and message with
-    a higher version; a deletion needs no content. Nothing due at `at` is ever stored.
+    The newest (sent_at, version) of a participant is kept until the policies that are about it have it deleted. An edit
+    is the same thread and message with a higher version; a deletion needs no content. Nothing due at `at` is stored.
     """
 
     participant: str = field(repr=False)
+    resource: str
     thread: str = field(repr=False)
     message: str = field(repr=False)
     version: int
     sent_at: datetime
     content: str | None = field(repr=False)
     deleted: bool
-    due_at: datetime
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A retention policy or a hold, as an operator said it. `set_at` tells newer from older.
+
+    `everything`: no list was given, so that it is about everyone. A rule whose lists have nothing for this region is
+    about nobody here. A policy has `action` and `days`, a hold may have `calls` and `reason`. Of a rule that is not
+    `readable` the key is lost: it keeps everything until it is set anew or removed.
+    """
+
+    kind: Literal["policy", "hold"]
+    name: str
+    set_at: datetime
+    everything: bool
+    action: Literal["retain", "delete", "retain_then_delete"] | None = None
+    days: int | None = None
+    organizations: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    threads: tuple[str, ...] = field(default=(), repr=False)
+    participants: tuple[str, ...] = field(default=(), repr=False)
+    reason: str = field(default="", repr=False)
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SetRule:
+    """From now on this rule holds, in place of one of its name [None]. What is stored is reviewed afterwards."""
+
+    rule: Rule
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRule:
+    """From now on there is no such rule [bool: there was one]. What is stored is reviewed afterwards."""
+
+    kind: Literal["policy", "hold"]
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AskErasure:
+    """Remember that a person is to be erased, as the next step of a sweep does [tuple: names of holds that forbid it].
+
+    Where a hold forbids it, it is done once none does any more.
+    """
+
+    participant: str = field(repr=False)
+    resource: str
     at: datetime
 
 
@@ -141,6 +194,9 @@ Operation = (
     | MoveCall
     | MarkEvents
     | KeepMessage
+    | SetRule
+    | RemoveRule
+    | AskErasure
     | Cosign
     | KeepCosignature
     | KeepTimestamp
@@ -169,17 +225,32 @@ class CosignOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Erased:
+    """Presences of a call that nobody can name any more since `at`."""
+
+    call: Call
+    presences: tuple[str, ...]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SweepOutcome:
-    """One batch of a sweep: messages deleted, whether more are due, and the certificate's sequence if any was due."""
+    """One step of a sweep: how many messages were deleted, whether there is more to do, and the certificate's sequence.
+
+    `erased` are presences of persons whose erasure came to be done in this step, `persons` how many of them were then
+    erased whole.
+    """
 
     deleted: int
     remaining: bool
     certificate: int | None
+    erased: tuple[Erased, ...] = ()
+    persons: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A participant's last message, opened."""
+    """A participant's last message, opened; from `hidden_at` on it is not to be shown, at `expires_at` it goes."""
 
     participant: str = field(repr=False)
     thread: str = field(repr=False)
@@ -187,4 +258,5 @@ class StoredMessage:
     version: int
     sent_at: datetime
     content: str = field(repr=False)
+    hidden_at: datetime
     expires_at: datetime

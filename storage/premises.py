@@ -35,6 +35,7 @@ class Premises:
         self.witness = key_directory / "witness.key"
         self.verifier = key_directory / "verifier.vkey"
         self.identity = key_directory / "identity.json"
+        self.erasures = key_directory / "erasures"
 
     def refuse(self, what: str, where: Path, remedy: str) -> RegionRefused:
         """The refusal to raise."""
@@ -59,6 +60,7 @@ class Premises:
             raise self.refuse("keys and data lie in one another", self.key_directory, "keep the keys elsewhere")
         for path in (self.database, self.lock, self.master, self.slots, self.signing, self.witness, self.identity):
             self.has(path)
+        self.has(self.erasures)
         for suffix in ("-wal", "-shm"):
             self.has(self.database.with_name(self.database.name + suffix))
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,12 +20,16 @@ from storage.identity import Keys, establish
 from storage.operations import Operation, SweepOutcome
 from storage.premises import Premises
 from storage.reader import Reader, ReaderThread
+from storage.retention import Terms
 from storage.writer import Completed, Writer
 
 T = TypeVar("T")
 
 LEDGER: Final = "notification-gateway"
 """Whose ledger it is, unless somebody says."""
+
+MONTH: Final = Terms(timedelta(days=30))
+"""How long a message is kept, unless somebody says."""
 
 
 class Region:
@@ -50,11 +54,13 @@ class Region:
         committed: Callable[[list[Completed]], None],
         failing: Callable[[StorageError | None], None],
         ledger: str = LEDGER,
+        terms: Terms = MONTH,
         clock: Clock = system_clock,
     ) -> Region:
         """Open the region in `directory` with its keys in `key_directory`, making both if there is neither.
 
         `ledger` is whose ledger it is: it goes into the origin `<ledger>/<name>` when the keys are made, for good.
+        `terms` apply from now on, to what is stored already too.
         `committed` hears of each group commit, `failing` of a disk that fails (once) and works again (None); both are
         called on the writer's thread and must not block or raise. What a crash left undone is finished first. Raises
         RegionRefused: no keys for the data, no file for the keys, parts of another region, in use, modes, links,
@@ -68,9 +74,9 @@ class Region:
                 undo.callback(os.close, lock)
                 keys = establish(premises, ledger)
                 undo.callback(keys.vault.close)
-                writer = Writer(name, premises.database, keys, clock, committed, failing)
+                writer = Writer(name, premises.database, keys, clock, terms, committed, failing)
                 undo.callback(writer.close)
-                reader = ReaderThread(name, premises.database, keys.vault)
+                reader = ReaderThread(name, premises.database, keys.vault, terms)
                 undo.callback(reader.close)
                 writer.finish_leftovers()
                 premises.prepare()
@@ -126,7 +132,8 @@ class Region:
     def sweep(
         self, now: datetime, limit: int, clock: datetime | None = None, *, by_clock: bool = False
     ) -> Future[SweepOutcome]:
-        """Delete at most `limit` messages due at `now`, shred and certify them; call again while any remain.
+        """One step of a sweep: erase somebody who is to be erased, else judge copies by rules that changed, else delete
+        at most `limit` messages due at `now`. What goes is shredded and certified; call again while anything remains.
 
         `clock` is the time it is, where that is not `now`. A sweep `by_clock` takes no wall clock's word for a time
         that cannot have come yet: after a jump ahead it deletes what was due without the jump.

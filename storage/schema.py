@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from storage.engine import connect_writer
-from storage.tables import FIRST, LEDGER, SET
+from storage.tables import FIRST, LEDGER, RETENTION, SET
 from storage.tree import plant
 
 
@@ -32,11 +32,17 @@ def _ledger(database: Database) -> None:
     plant(database.conn)
 
 
+def _retention(database: Database) -> None:
+    """What policies need to know of the messages that were kept before is filled in by the first review."""
+    _create(database, RETENTION)
+
+
 def migrate(path: Path) -> None:
     """Bring the tables of `path` up to date; each migration is one transaction. Raises sqlite3.Error."""
     migrations = Migrations(SET)
     migrations(name="first")(_first)
     migrations(name="ledger")(_ledger)
+    migrations(name="retention")(_retention)
     with contextlib.closing(connect_writer(path)) as connection:
         database = Database(connection)
         if migrations.pending(database):

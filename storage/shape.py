@@ -11,6 +11,7 @@ import contextlib
 import functools
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final, NamedTuple
 
 from storage.engine import sqlite3
@@ -38,13 +39,23 @@ def read_shape(connection: sqlite3.Connection) -> Shape:
         there = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
     except UnicodeDecodeError:  # what SQLite says of a broken schema repeats it
         return Shape(True, "the schema is damaged")
-    names = {name for _, name, _, _ in there}
     if sorted(there, key=repr) in [sorted(_made(BOOK[:count]), key=repr) for count in range(len(BOOK) + 1)]:
         return Shape(False, None)
-    first, whole = _made((*BOOK, *MIGRATIONS["first"])), _made((*BOOK, *MIGRATIONS["first"], *MIGRATIONS["ledger"]))
-    ledger = not names.isdisjoint({name for _, name, _, _ in whole} - {name for _, name, _, _ in first})
-    fault = _difference(there, whole if ledger else first)
-    return Shape(ledger, fault or _misbooked(connection, list(MIGRATIONS)[: 1 + ledger]))
+    stages = [_made((*BOOK, *chain(*list(MIGRATIONS.values())[: count + 1]))) for count in range(len(MIGRATIONS))]
+    applied = _reached(stages, {name for _, name, _, _ in there})
+    fault = _difference(there, stages[applied])
+    return Shape(applied > 0, fault or _misbooked(connection, list(MIGRATIONS)[: applied + 1]))
+
+
+def _reached(stages: Sequence[tuple[_Object, ...]], there: set[object]) -> int:
+    """The last of these stages of which there is anything that none before it has."""
+    reached, before = 0, set[object]()
+    for stage, made in enumerate(stages):
+        names = {name for _, name, _, _ in made}
+        if not there.isdisjoint(names - before):
+            reached = stage
+        before |= names
+    return reached
 
 
 @functools.cache

@@ -84,14 +84,18 @@ class Slots:
         may count as clean.
         """
         doomed = sorted(set(slots))
+        self.destroy(doomed)
+        self._free.extend(doomed)
+
+    def destroy(self, slots: Iterable[int]) -> None:
+        """As `overwrite`, but the slots stay taken: somebody still refers to them."""
         try:
-            for first, count in _runs(doomed):
+            for first, count in _runs(slots):
                 _write_whole(self._descriptor, os.urandom(SIZE * count), first * SIZE)
             os.fsync(self._descriptor)
         except OSError as error:
             self.reopen()
             raise _unavailable(error) from error
-        self._free.extend(doomed)
 
     def reclaim(self, used: set[int]) -> None:
         """At open: overwrite every slot that no row refers to, and make it free."""

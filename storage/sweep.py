@@ -1,31 +1,32 @@
-"""The sweep: delete what is due, destroy its keys, certify it.
+"""The sweep: delete the messages that are due, by what the rules say of each at that very moment.
 
-Rules: intent entry, rows and the list of slots go in one commit; then the slots are overwritten and synced; then the
-certificate entry is written and the list cleared. A crash at any point is finished from the list (`leftovers`).
-Nothing is deleted before its moment, and everything due at that very moment is.
+Rules: nothing is deleted before its moment, and everything due at that very moment is; what is held is passed over, and
+found again when no hold keeps it any more. How a batch is destroyed and certified is `storage.certificates`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
-from storage.entry import given
+from storage.certificates import Certifiable, announce
+from storage.copies import Copy, Judge, copies
+from storage.messages import mark
 from storage.moment import from_microseconds, microseconds, rfc3339
+from storage.retention import Decision, Principle
+from storage.rulebook import settle
 from storage.transaction import Transaction
 
 _FORGOTTEN_AT_ONCE: Final = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Certifiable:
-    """A batch whose rows are gone: what its certificate will say, and the slots to overwrite before."""
+class Due(NamedTuple):
+    """A copy that is to go, and what decided that."""
 
-    intent: int
-    slots: tuple[int, ...]
-    fields: dict[str, object]
+    copy: Copy
+    decision: Decision
 
 
 def delete_due(transaction: Transaction, now: datetime, limit: int, clock: datetime) -> tuple[Certifiable | None, bool]:
@@ -35,55 +36,69 @@ def delete_due(transaction: Transaction, now: datetime, limit: int, clock: datet
     """
     moment = microseconds(now)
     forgotten = _forget(transaction, microseconds(clock))
-    rows = transaction.execute(
-        "SELECT id, due_at, slot FROM messages WHERE due_at <= ? ORDER BY due_at LIMIT ?", (moment, limit + 1)
-    ).fetchall()
-    due, remaining = rows[:limit], len(rows) > limit or forgotten >= _FORGOTTEN_AT_ONCE
+    found = _found(transaction, moment, limit)
+    remaining = len(found) == limit or forgotten >= _FORGOTTEN_AT_ONCE
+    judge = Judge(transaction.connection, transaction.rules)
+    due = judged(judge, found, moment)
+    gone = {each.copy.row for each in due}
+    for copy in found:
+        if copy.row not in gone:
+            settle(transaction, copy, judge)
     if not due:
         return None, remaining
-    fields: dict[str, object] = {
+    batch = announce(transaction, _fields(due, now), [each.copy.slot for each in due])
+    transaction.connection.executemany("DELETE FROM messages WHERE id = ?", [(row,) for row in gone])
+    _keep_out(transaction, due)
+    return batch, remaining
+
+
+def _found(transaction: Transaction, moment: int, limit: int) -> list[Copy]:
+    return copies(transaction.connection, "WHERE held = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", (moment, limit))
+
+
+def judged(judge: Judge, found: Sequence[Copy], moment: int) -> list[Due]:
+    """Those of these copies that may go at `moment`."""
+    due: list[Due] = []
+    for copy in found:
+        decision, holds = judge.copy(copy)
+        if not holds and microseconds(decision.due_at) <= moment:
+            due.append(Due(copy, decision))
+    return due
+
+
+def due_slots(transaction: Transaction, now: datetime, limit: int, passed: frozenset[int]) -> list[int]:
+    """The key slots of up to `limit` due messages but those `passed`, for where nothing can be written. Reads only."""
+    moment = microseconds(now)
+    found = [copy for copy in _found(transaction, moment, limit + len(passed)) if copy.slot not in passed]
+    judge = Judge(transaction.connection, transaction.rules)
+    return [each.copy.slot for each in judged(judge, found[:limit], moment)]
+
+
+def _fields(due: Sequence[Due], now: datetime) -> dict[str, object]:
+    """What intent and certificate say of a batch."""
+    times = [each.decision.due_at for each in due]
+    decided = Counter((each.decision.policies, each.decision.principle) for each in due)
+    return {
         "class": "message",
         "count": len(due),
-        "due_from": rfc3339(from_microseconds(due[0][1])),
-        "due_until": rfc3339(from_microseconds(due[-1][1])),
+        "due_from": rfc3339(min(times)),
+        "due_until": rfc3339(max(times)),
         "at": rfc3339(now),
-        "policy": "default",
+        "late_ms": (microseconds(now) - microseconds(min(times))) // 1000,
+        "decided": [
+            {"policies": list(policies), "principle": principle.value, "count": count}
+            for (policies, principle), count in sorted(decided.items())
+        ],
     }
-    intent = transaction.append_entry({"kind": "retention.intent", **fields})
-    transaction.flush()
-    transaction.connection.executemany("DELETE FROM messages WHERE id = ?", [(row[0],) for row in due])
-    slots = tuple(int(row[2]) for row in due)
-    transaction.connection.executemany(
-        "INSERT INTO shredding(slot, intent) VALUES (?, ?)", [(slot, intent) for slot in slots]
-    )
-    return Certifiable(intent, slots, fields), remaining
 
 
-def certify(transaction: Transaction, batch: Certifiable) -> int:
-    """Write the certificate of a batch whose slots are overwritten, inside the open transaction; its sequence."""
-    seq = transaction.append_entry(
-        {
-            "kind": "retention.certificate",
-            "intent": batch.intent,
-            "slots": len(batch.slots),
-            **batch.fields,
-        }
-    )
-    transaction.flush()
-    transaction.execute("INSERT INTO certificates(seq) VALUES (?)", (seq,))
-    transaction.execute("DELETE FROM shredding WHERE intent = ?", (batch.intent,))
-    return seq
-
-
-def leftovers(transaction: Transaction) -> Iterator[Certifiable]:
-    """Batches that a crash left without their certificate."""
-    intents = transaction.execute("SELECT DISTINCT intent FROM shredding ORDER BY intent").fetchall()
-    for (intent,) in intents:
-        (leaf,) = transaction.execute("SELECT leaf FROM entries WHERE seq = ?", (intent,)).fetchone()
-        fields: dict[str, object] = given(leaf)
-        del fields["kind"]
-        slots = transaction.execute("SELECT slot FROM shredding WHERE intent = ?", (intent,)).fetchall()
-        yield Certifiable(int(intent), tuple(int(slot) for (slot,) in slots), fields)
+def _keep_out(transaction: Transaction, due: Sequence[Due]) -> None:
+    """What a policy deleted early would still be taken by default, should the policy go: it must not come back."""
+    default = transaction.terms.default
+    for copy, decision in due:
+        until = microseconds(from_microseconds(copy.sent_at) + default)
+        if decision.principle is not Principle.DEFAULT and copy.gone is None and until > microseconds(decision.due_at):
+            mark(transaction, copy.ident, copy.version, until)
 
 
 def _forget(transaction: Transaction, moment: int) -> int:

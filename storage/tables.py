@@ -77,5 +77,32 @@ CREATE TABLE event_entries(
     digest BLOB PRIMARY KEY,
     seq INTEGER NOT NULL REFERENCES entries(seq) DEFERRABLE INITIALLY DEFERRED) STRICT, WITHOUT ROWID;
 """)
-MIGRATIONS: Final = {"first": FIRST, "ledger": LEDGER}
+RETENTION: Final = _statements("""
+ALTER TABLE messages RENAME TO former_messages;
+CREATE TABLE resources(id INTEGER PRIMARY KEY, resource TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE messages(
+    id INTEGER PRIMARY KEY, person BLOB NOT NULL, ident BLOB NOT NULL, version INTEGER NOT NULL,
+    resource INTEGER REFERENCES resources(id), thread BLOB, sent_at INTEGER NOT NULL, stored_at INTEGER NOT NULL,
+    gone TEXT CHECK (gone IN ('deleted', 'superseded')), gone_at INTEGER, due_at INTEGER NOT NULL,
+    held INTEGER NOT NULL CHECK (held IN (0, 1)), copy TEXT NOT NULL, slot INTEGER NOT NULL, box BLOB NOT NULL) STRICT;
+INSERT INTO messages(id, person, ident, version, sent_at, stored_at, due_at, held, copy, slot, box)
+    SELECT id, person, ident, version, sent_at, sent_at, due_at, 0, copy, slot, box FROM former_messages;
+DROP TABLE former_messages;
+CREATE UNIQUE INDEX messages_last ON messages(person) WHERE gone IS NULL;
+CREATE INDEX messages_kept ON messages(person) WHERE gone IS NOT NULL;
+CREATE INDEX messages_due ON messages(due_at) WHERE held = 0;
+ALTER TABLE presences ADD COLUMN sealed_at INTEGER;
+CREATE INDEX presences_person ON presences(person) WHERE person IS NOT NULL;
+CREATE TABLE rules(
+    kind TEXT NOT NULL CHECK (kind IN ('policy', 'hold')), name TEXT NOT NULL, set_at INTEGER NOT NULL, action TEXT,
+    days INTEGER, everything INTEGER NOT NULL CHECK (everything IN (0, 1)), organizations TEXT NOT NULL,
+    resources TEXT NOT NULL, calls TEXT NOT NULL, slot INTEGER NOT NULL, box BLOB NOT NULL,
+    PRIMARY KEY (kind, name)) STRICT, WITHOUT ROWID;
+CREATE TABLE review(
+    id INTEGER PRIMARY KEY CHECK (id = 1), set_at INTEGER NOT NULL, terms TEXT NOT NULL, next INTEGER) STRICT;
+CREATE TABLE erasures(
+    person BLOB PRIMARY KEY, resource TEXT NOT NULL, asked_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+ALTER TABLE shredding ADD COLUMN digest BLOB;
+""")
+MIGRATIONS: Final = {"first": FIRST, "ledger": LEDGER, "retention": RETENTION}
 """The statements of each migration, in order."""

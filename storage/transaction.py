@@ -12,10 +12,11 @@ from typing import Final, NamedTuple, TypeVar
 from storage.engine import is_storage_failure, sqlite3
 from storage.entry import canonical
 from storage.errors import StorageUnavailable
+from storage.identity import Keys
 from storage.ledger import Ledger
 from storage.operations import Call
-from storage.signing import Signer
-from storage.vault import Vault
+from storage.retention import Rules, Terms
+from storage.rules import compile_rules, read_rules
 
 R = TypeVar("R")
 
@@ -35,13 +36,18 @@ class _Mark(NamedTuple):
 class Transaction:
     """The open transaction, and between transactions what is left to shred."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, ledger: Ledger, witness: Signer) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: Keys, ledger: Ledger, terms: Terms) -> None:
         self.connection = connection
         self.execute = connection.execute
-        self.vault = vault
+        self.vault = keys.vault
         self.ledger = ledger
-        self.witness = witness
+        self.witness = keys.witness
         """By which this region vouches for others."""
+        self.erased = keys.erased
+        self.terms = terms
+        self.ruled = False
+        """Whether rules were set or removed since somebody looked."""
+        self._rules: Rules | None = None
         self.doomed: set[int] = set()
         """Slots whose rows are gone: to be shredded before anything is confirmed."""
         self._taken: list[int] = []
@@ -77,6 +83,7 @@ class Transaction:
         self._taken.clear()
         self._freed.clear()
         self._calls.clear()
+        self.forget_rules()
         self.ledger.forget()
         # A failed write may have rolled back by itself.
         if self.connection.in_transaction:
@@ -97,6 +104,7 @@ class Transaction:
             self.doomed.update(self._taken[mark.taken :])
             del self._taken[mark.taken :], self._freed[mark.freed :]
             self._calls.clear()
+            self.forget_rules()
             self.ledger.undo(place)
             raise
         self.execute("RELEASE attempt")
@@ -134,6 +142,23 @@ class Transaction:
         """Insert the buffered entries, so that other tables can refer to them."""
         self.ledger.flush()
 
+    @property
+    def rules(self) -> Rules:
+        """The policies and holds that apply now."""
+        if self._rules is None:
+            said = read_rules(self.connection, self.vault)
+            self._rules = compile_rules(self.connection, self.vault, self.terms, said)
+        return self._rules
+
+    def forget_rules(self) -> None:
+        """They changed, or may have: they are read again when they are needed next."""
+        self._rules = None
+
+    def note_calls(self) -> None:
+        """A call is new, goes by other names or became part of another: what a hold on calls means may have changed."""
+        if self._rules is not None and self._rules.by_call:
+            self._rules = None
+
     def call_id(self, call: Call) -> int:
         """The row of `call`, made closed if it is new."""
         found = self._calls.get(call)
@@ -145,11 +170,19 @@ class Transaction:
             row = self.execute(
                 "INSERT INTO calls(organization, call, open) VALUES (?, ?, 0) RETURNING id", (organization, name)
             ).fetchone()
+            self.note_calls()
         if len(self._calls) >= _REMEMBERED_CALLS:
             self._calls.clear()
         identity = int(row[0])
         self._calls[call] = identity
         return identity
+
+    def resource_id(self, resource: str) -> int:
+        """The row of an ACS resource, made if it is new."""
+        row = self.execute("SELECT id FROM resources WHERE resource = ?", (resource,)).fetchone()
+        if row is None:
+            row = self.execute("INSERT INTO resources(resource) VALUES (?) RETURNING id", (resource,)).fetchone()
+        return int(row[0])
 
     def seal(self, table: str, row: str, clear: bytes) -> tuple[int, bytes]:
         """Seal `clear` for a row of this transaction: (slot, box)."""

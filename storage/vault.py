@@ -6,6 +6,7 @@ region, table and row, so that a box opens nowhere else; overwriting the slot de
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from collections.abc import Iterable
@@ -41,16 +42,16 @@ class Vault:
     """One region's sealed boxes. The writer's thread seals and shreds; any thread opens and looks up."""
 
     def __init__(self, region: str, master: bytes, slots: Slots) -> None:
-        self._region = region
+        self.region: Final = region
         self._master = master
         self._slots = slots
         self._lookup = derive(master, "lookup", region)
 
     def __repr__(self) -> str:
-        return f"Vault({self._region!r})"
+        return f"Vault({self.region!r})"
 
     def _bound(self, table: str, row: str) -> bytes:
-        return _joined(self._region, table, row)
+        return _joined(self.region, table, row)
 
     def _cipher(self, secret: bytes) -> AESGCM:
         return AESGCM(hmac.digest(self._master, secret, "sha256"))
@@ -78,6 +79,14 @@ class Vault:
     def shred(self, slots: Iterable[int]) -> None:
         """Destroy the keys in these slots for good, synced. Raises StorageUnavailable; then call again."""
         self._slots.overwrite(slots)
+
+    def destroy(self, slots: Iterable[int]) -> None:
+        """As `shred`, but the slots stay taken: their rows cannot be deleted yet."""
+        self._slots.destroy(slots)
+
+    def fingerprint(self, slot: int) -> bytes:
+        """What tells whether a slot still holds what it holds now, and nothing of that. Raises StorageUnavailable."""
+        return hashlib.sha256(self._slots.read(slot)).digest()
 
     def recover(self) -> None:
         """After a storage failure: stop trusting the open descriptor."""

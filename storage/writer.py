@@ -16,28 +16,26 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
-from storage import sweep
 from storage.apply import apply
+from storage.chores import Chores, Sweep
 from storage.clock import Clock
 from storage.connection import WritingConnection
 from storage.engine import is_storage_failure
 from storage.errors import OperationFailed, StorageError, StorageUnavailable
 from storage.identity import Keys
-from storage.moment import from_microseconds
 from storage.operations import Operation, SweepOutcome
+from storage.persistence import Abandoned, Persistence
+from storage.retention import Terms
 from storage.transaction import FAILED_BY_ITSELF
-
-R = TypeVar("R")
-
-RETRY_SECONDS: Final = 0.25
-"""How long a failing disk is left alone between attempts."""
 
 SIGN_SECONDS: Final = 0.5
 """How long committed entries may wait for a checkpoint."""
+
+IDLE_SECONDS: Final = 1.0
+"""How long there must be nothing to do before space is given back."""
 
 _LARGEST_GROUP: Final = 4096
 
@@ -56,18 +54,6 @@ class _Submission(NamedTuple):
     token: object
 
 
-class _Sweep(NamedTuple):
-    now: datetime
-    limit: int
-    clock: datetime
-    by_clock: bool
-    future: Future[SweepOutcome]
-
-
-class _Abandoned(Exception):
-    """Closing, and the disk still fails."""
-
-
 class Writer:
     """A region's queue, its thread and its writing connection."""
 
@@ -77,35 +63,36 @@ class Writer:
         path: Path,
         keys: Keys,
         clock: Clock,
+        terms: Terms,
         committed: Callable[[list[Completed]], None],
         failing: Callable[[StorageError | None], None],
     ) -> None:
         """Connect, and shred what a crash left to shred. Raises sqlite3.Error, StorageUnavailable."""
-        self._vault = vault = keys.vault
         self._committed = committed
-        self._failing = failing
-        self._connection = WritingConnection(path, keys, clock)
+        self._persist = Persistence(failing, self._refuse_sweeps)
+        self._connection = WritingConnection(path, keys, clock, terms)
         self._transaction = self._connection.transaction
         self._ledger = self._transaction.ledger
-        self._uncertified: deque[sweep.Certifiable] = deque(sweep.leftovers(self._transaction))
-        for batch in self._uncertified:
-            vault.shred(batch.slots)
+        self._chores = Chores(self._connection, self._persist)
         self._queue: deque[_Submission] = deque()
-        self._sweeps: deque[_Sweep] = deque()
+        self._sweeps: deque[Sweep] = deque()
         self._in_flight = 0
+        self._untidy = True
         self._awake = threading.Event()
         # Held for the moment between asking whether the region is open and queueing, so that nothing slips in behind.
         self._door = threading.Lock()
         self._closing = False
-        self._abandoned = threading.Event()
-        self.failure: StorageError | None = None
-        """Why nothing can be written now; None while writing works. Set by the writer's thread, read by any."""
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
 
     def finish_leftovers(self) -> None:
-        """At open, before `start`: certify and sign what a crash left; what the disk refuses is tried again later."""
+        """At open, before `start`: certify and sign what a crash left; what the disk refuses is tried again later.
+
+        Whoever a backup brought back is erased again, or nothing is opened. Raises StorageUnavailable.
+        """
         with contextlib.suppress(StorageUnavailable):
-            self._certify_all()
+            self._chores.certify_all()
+        self._chores.erase_again()
+        with contextlib.suppress(StorageUnavailable):
             self._sign()
 
     def start(self) -> None:
@@ -118,6 +105,11 @@ class Writer:
     def pending(self) -> int:
         """Submissions not yet durable."""
         return len(self._queue) + self._in_flight
+
+    @property
+    def failure(self) -> StorageError | None:
+        """Why nothing can be written now; None while writing works."""
+        return self._persist.failure
 
     @property
     def checkpoint(self) -> str | None:
@@ -138,7 +130,7 @@ class Writer:
         """Queue one batch of a sweep; it runs between two groups. Raises StorageError once closed, ValueError."""
         if limit < 1:
             raise ValueError("a batch has at least one message")
-        request = _Sweep(now, limit, clock, by_clock, Future())
+        request = Sweep(now, limit, clock, by_clock, Future())
         with self._door:
             if self._closing:
                 raise StorageError("the region is closed")
@@ -153,7 +145,7 @@ class Writer:
         self._awake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-            self._abandoned.set()
+            self._persist.abandoned.set()
             self._thread.join()
         return self.pending
 
@@ -165,18 +157,20 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            self._persist(self._certify_all)
-            while not self._abandoned.is_set() and self._work_waits():
+            self._persist(self._chores.certify_all)
+            while not self._persist.abandoned.is_set() and self._work_waits():
                 if self._queue:
                     self._write_group()
                 if self._sweeps:
-                    self._sweep_batch(self._sweeps.popleft())
+                    self._sweep_step(self._sweeps.popleft())
+                elif self._chores.reviewing and not self._closing:
+                    self._persist(self._chores.review)
             self._persist(self._sign)
-        except _Abandoned:
+        except Abandoned:
             pass
         except BaseException as error:  # a dead writer must not look like an idle one
-            self.failure = StorageUnavailable(f"the writer stopped: {type(error).__name__}")
-            self._failing(self.failure)
+            self._persist.failure = None
+            self._persist.fail(StorageUnavailable(f"the writer stopped: {type(error).__name__}"))
             raise
         finally:
             with self._door:
@@ -191,9 +185,24 @@ class Writer:
                 return True
             if self._closing:
                 return False
-            patience = max(0.0, self._sign_in()) if self._ledger.unsigned else None
-            if not self._awake.wait(patience):
-                self._persist(self._sign)
+            if self._chores.reviewing:
+                return True
+            if not self._awake.wait(self._patience()):
+                self._rest()
+
+    def _patience(self) -> float | None:
+        """How long to sleep unless there is something to do; None: for as long as it takes."""
+        waits = [max(0.0, self._sign_in())] if self._ledger.unsigned else []
+        if self._untidy:
+            waits.append(IDLE_SECONDS)
+        return min(waits, default=None)
+
+    def _rest(self) -> None:
+        """Nothing came while it slept: sign what waits for that, else tidy up."""
+        if self._ledger.unsigned:
+            self._persist(self._sign)
+        else:
+            self._untidy = self._chores.tidy()
 
     def _write_group(self) -> None:
         count = min(len(self._queue), _LARGEST_GROUP)
@@ -202,6 +211,8 @@ class Writer:
         completed = self._persist(lambda: self._commit(batch))
         self._persist(self._transaction.shred)
         self._in_flight = 0
+        self._untidy = True
+        self._chores.look()
         self._committed(completed)
 
     def _commit(self, batch: list[_Submission]) -> list[Completed]:
@@ -227,35 +238,20 @@ class Writer:
             return Completed(submission.token, (), OperationFailed(f"refused: {type(error).__name__}"))
         return Completed(submission.token, results, None)
 
-    def _sweep_batch(self, request: _Sweep) -> None:
+    def _sweep_step(self, request: Sweep) -> None:
         future = request.future
         if not future.set_running_or_notify_cancel():
             return
-        now = min(request.now, from_microseconds(self._ledger.sure)) if request.by_clock else request.now
         try:
-            batch, remaining = self._connection.transact(
-                lambda: sweep.delete_due(self._transaction, now, request.limit, min(now, request.clock))
-            )
+            outcome = self._chores.sweep(request)
         except (StorageUnavailable, *FAILED_BY_ITSELF) as error:
+            if isinstance(error, StorageUnavailable):
+                self._chores.destroy_due(request)
             future.set_exception(error)
             return
-        certificate: int | None = None
-        if batch is not None:
-            self._uncertified.append(batch)
-            self._persist(lambda: self._vault.shred(batch.slots), future)
-            certificate = self._persist(self._certify_all, future)
-        if not future.done():
-            future.set_result(SweepOutcome(0 if batch is None else len(batch.slots), remaining, certificate))
-
-    def _certify_all(self) -> int | None:
-        """Certify the batches whose slots are overwritten; the last certificate's sequence."""
-        last: int | None = None
-        while self._uncertified:
-            batch = self._uncertified[0]
-            last = self._connection.transact(partial(sweep.certify, self._transaction, batch))
-            self._uncertified.popleft()
-            self._connection.give_pages_back()
-        return last
+        self._untidy = True
+        if outcome is not None:
+            future.set_result(outcome)
 
     def _sign_in(self) -> float:
         return self._ledger.signed_at + SIGN_SECONDS - time.monotonic()
@@ -264,36 +260,9 @@ class Writer:
         if self._ledger.unsigned:
             self._connection.transact(self._ledger.sign)
 
-    # -- failing and recovering -----------------------------------------------------------------------------------
-
-    def _persist(self, step: Callable[[], R], waiting: Future[SweepOutcome] | None = None) -> R:
-        """`step`, again and again until the disk takes it; a sweep's caller does not wait that long."""
-        while True:
-            try:
-                result = step()
-            except StorageUnavailable as error:
-                self._note_failure(error)
-                if waiting is not None and not waiting.done():
-                    waiting.set_exception(error)
-                self._refuse_sweeps(error)
-            else:
-                self._note_success()
-                return result
-            if self._abandoned.wait(RETRY_SECONDS):
-                raise _Abandoned
-
-    def _note_failure(self, error: StorageUnavailable) -> None:
-        if self.failure is None:
-            self.failure = error
-            self._failing(error)
-
-    def _note_success(self) -> None:
-        if self.failure is not None:
-            self.failure = None
-            self._failing(None)
-
     def _refuse_sweeps(self, error: StorageError) -> None:
         while self._sweeps:
-            future = self._sweeps.popleft().future
-            if future.set_running_or_notify_cancel():
-                future.set_exception(error)
+            request = self._sweeps.popleft()
+            if request.future.set_running_or_notify_cancel():
+                self._chores.destroy_due(request)
+                request.future.set_exception(error)

@@ -38,10 +38,10 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         ROOT: "__main__ app clock config house keys ready settings",
     },
     "storage": {
-        PURE: "entry errors merkle moment note operations tables witness",
-        TABLES: """apply calls clock condition connection cosigning engine identity keyring ledger messages newfile
-            premises presences reader schema shape signing slots sweep timestamping transaction tree vault wal
-            writer""",
+        PURE: "entry errors merkle moment note operations retention rows tables witness",
+        TABLES: """apply calls certificates chores clock condition connection copies cosigning engine erasing erasures
+            identity keyring ledger messages newfile persistence premises presences reader rulebook rules schema shape
+            signing slots sweep timestamping transaction tree vault wal writer""",
         FACADE: "region residue",
     },
     "storage.audit": {

@@ -165,7 +165,7 @@ class Scribe:
             box = msgspec.json.encode(Box(participant, fact.name, salt.hex()))
             return [
                 (Append(to_entry(fact, ink), call), fact if counts else None),
-                (SealPresence(presence=fact.presence, call=call, participant=participant, box=box), None),
+                (SealPresence(fact.presence, call, participant, box, fact.at), None),
             ]
         append: Written = (Append(to_entry(fact, ink), call), fact if counts else None)
         match fact:

@@ -24,7 +24,8 @@ from storage.entry import decode
 from storage.errors import StorageError
 from storage.operations import Operation, SweepOutcome
 from storage.reader import Reader
-from storage.region import Region
+from storage.region import MONTH, Region
+from storage.retention import Terms
 from storage.writer import Completed
 
 T = TypeVar("T")
@@ -87,8 +88,10 @@ class Ledgers:
         self.regions: Final[dict[str, Region]] = {}
         self.failing: Final[dict[str, str]] = {}
 
-    def open(self, name: str, directory: Path, key_directory: Path, ledger: str) -> None:
+    def open(self, name: str, directory: Path, key_directory: Path, ledger: str, terms: Terms = MONTH) -> None:
         """Open a region, finishing what a crash left; `ledger` is whose ledger it is, where it has to be made.
+
+        `terms` are those of retention that are configured.
 
         Raises `storage.errors.RegionRefused`.
         """
@@ -103,6 +106,7 @@ class Ledgers:
             committed=self._hand_over,
             failing=failing,
             ledger=ledger,
+            terms=terms,
         )
 
     def _hand_over(self, done: list[Completed]) -> None:

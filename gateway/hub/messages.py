@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
+from gateway.core.residency import resource_of
 from gateway.core.types import milliseconds
 from gateway.hub.ledgers import Commit, Ledgers
 from storage.operations import KeepMessage, MessageOutcome
@@ -36,11 +37,10 @@ class Sent(Protocol):
 
 
 class Messages:
-    """Keeps last messages for `retention` after they were sent."""
+    """Keeps last messages for as long as the rules of their region say."""
 
-    def __init__(self, ledgers: Ledgers, retention: timedelta, now: Callable[[], datetime]) -> None:
+    def __init__(self, ledgers: Ledgers, now: Callable[[], datetime]) -> None:
         self._ledgers: Final = ledgers
-        self._retention: Final = retention
         self._now: Final = now
 
     def keep(self, region: str, participant: str, sent: Sent, then: Callable[[datetime | None], None]) -> Commit:
@@ -54,13 +54,13 @@ class Messages:
 
         keep = KeepMessage(
             participant=participant,
+            resource=resource_of(participant) or "",
             thread=sent.thread,
             message=sent.message,
             version=sent.version,
             sent_at=sent_at,
             content=sent.content,
             deleted=sent.deleted,
-            due_at=sent_at + self._retention,
             at=now,
         )
         return self._ledgers.submit(region, [keep], kept)

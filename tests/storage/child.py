@@ -96,7 +96,7 @@ def die_after_a_failed_commit(root: Path) -> None:
 
     Vault.shred = shred_and_die  # type: ignore[method-assign,assignment]
     for number in itertools.count():
-        desk.do(SealPresence(f"p_{number}", CALL, "8:acs:r_1", b"box"))
+        desk.do(SealPresence(f"p_{number}", CALL, "8:acs:r_1", b"box", START))
 
 
 if __name__ == "__main__":

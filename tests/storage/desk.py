@@ -14,12 +14,15 @@ from storage.errors import StorageError
 from storage.operations import Append, Call, KeepMessage, Operation
 from storage.reader import Reader
 from storage.region import Region
+from storage.retention import Terms
 from storage.writer import Completed
 
 T = TypeVar("T")
 
 START = datetime(2026, 11, 23, 14, 0, 0, 123000, tzinfo=UTC)
 MONTH = timedelta(days=30)
+TERMS = Terms(MONTH, {"r": "contoso", "s": "contoso", "f": "fabrikam"}, lambda raw: raw.split(":")[-1].split("_")[0])
+"""30 days, and two organisations whose resources have short names."""
 CALL: Call = ("contoso", "call-1")
 PATIENCE = 30.0
 
@@ -35,6 +38,7 @@ class Desk:
         data: Path | None = None,
         keys: Path | None = None,
         clock: Clock = system_clock,
+        terms: Terms = TERMS,
     ) -> None:
         self.data = data or root / "data" / name
         self.keys = keys or root / "keys" / name
@@ -48,6 +52,7 @@ class Desk:
             committed=self._committed,
             failing=self._failing,
             clock=clock,
+            terms=terms,
         )
 
     def _committed(self, done: list[Completed]) -> None:
@@ -106,12 +111,12 @@ def message(
 ) -> KeepMessage:
     return KeepMessage(
         participant=participant,
+        resource=TERMS.resource_of(participant) or "",
         thread=thread,
         message=message,
         version=version,
         sent_at=sent_at,
         content=None if deleted else content,
         deleted=deleted,
-        due_at=sent_at + MONTH,
         at=at or sent_at,
     )

@@ -142,7 +142,8 @@ class Scribe:
         operations: list[Operation] = [OpenCall(call), self._append(call)]
         if self._chance.random() < 0.5:
             presence = f"p_{self._number()}"
-            operations.append(SealPresence(presence, call, self._chance.choice(PEOPLE), f"box of {presence}".encode()))
+            who = self._chance.choice(PEOPLE)
+            operations.append(SealPresence(presence, call, who, f"box of {presence}".encode(), START))
         if self._chance.random() < 0.2:
             operations.append(NameCall(call, tuple(f"{call[1]}-{self._number()}" for _ in range(2))))
         return [*operations, *(self._append(None) for _ in range(self._chance.choice((0, 1, 20))))]
@@ -152,13 +153,13 @@ class Scribe:
         version = self._versions[participant]
         message = KeepMessage(
             participant=participant,
+            resource="r",
             thread="t",
             message="m",
             version=version,
             sent_at=START,
             content=f"{participant} {version}",
             deleted=False,
-            due_at=START + MONTH,
             at=START,
         )
         return [self._append(None), message]

@@ -18,7 +18,7 @@ from storage.note import parse_verifiers
 from storage.operations import SealPresence, SignCheckpoint
 from storage.wal import holds_a_commit
 from tests.storage.audited import noted
-from tests.storage.desk import CALL, Desk
+from tests.storage.desk import CALL, START, Desk
 from tests.storage.powerloss import Image
 
 GROUPS = 30
@@ -30,7 +30,7 @@ Damage = Callable[[bytes, random.Random], bytes]
 def groups(desk: Desk, first: int, count: int) -> None:
     """Some commits, each with entries, a sealed box and a checkpoint."""
     for group in range(first, first + count):
-        seal = SealPresence(f"p_{group}", CALL, "8:acs:r_1", b"box")
+        seal = SealPresence(f"p_{group}", CALL, "8:acs:r_1", b"box", START)
         desk.do(*(noted(group * GROUP + each) for each in range(GROUP)), seal, SignCheckpoint())
 
 

@@ -68,7 +68,7 @@ def test_a_key_file_that_cannot_grow_is_a_full_disk(small_disk: Path, tmp_path: 
     watch = Watch(desk)
     desk.do(append("first"))
     ballast = fill(small_disk)
-    future = desk.submit(append("second"), SealPresence("p_1", CALL, "8:acs:r_1", b"box"))
+    future = desk.submit(append("second"), SealPresence("p_1", CALL, "8:acs:r_1", b"box", START))
     assert watch.failed.wait(30)
     assert not future.done()
     assert desk.leaves() == [b"first"]

@@ -26,6 +26,7 @@ from storage.operations import Append, SealPresence, SignCheckpoint
 from storage.reader import Reader
 from storage.signing import opened
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
+from tests.storage.former import without_policies
 
 OTHER = ("contoso", "call-2")
 SECOND = 1_000_000
@@ -128,7 +129,7 @@ def test_the_count_goes_on_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_refused_submission_leaves_no_hole_in_the_count(desk: Desk) -> None:
     """What is rolled back was never there: for the stamps, the tree and the numbers."""
-    person = SealPresence("p_1", CALL, "8:acs:r_1", b"{}")
+    person = SealPresence("p_1", CALL, "8:acs:r_1", b"{}", START)
     desk.do(append("a", CALL), person)
     with contextlib.closing(connect_writer(desk.data / "region.db")) as other:
         # Whoever holds the file makes what is submitted meanwhile one group.
@@ -411,6 +412,7 @@ def test_a_foreign_verifier_is_refused(tmp_path: Path) -> None:
 def without_tree(desk: Desk) -> list[tuple[int, bytes]]:
     """Make a closed region what it was before ledgers were trees; its entries."""
     with contextlib.closing(connect_writer(desk.data / "region.db")) as connection:
+        without_policies(connection)
         for table in ("event_entries", "witnessed", "timestamps", "cosignatures", "checkpoints", "head", "tiles"):
             connection.execute(f"DROP TABLE {table}")
         connection.execute("DELETE FROM _sqlite_migrations WHERE name = 'ledger'")

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from storage.operations import KeepMessage
 from storage.residue import scan
+from storage.retention import Terms
 from tests.storage.desk import START, Desk
 
 PEOPLE = ("8:acs:needle_a", "8:acs:needle_b")
@@ -34,7 +35,7 @@ class LastMessages(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.desk = Desk(self.root)
+        self.desk = Desk(self.root, terms=Terms(LIFE))
 
     def _forbid(self, fact: KeepMessage, version: int, until: datetime) -> None:
         key = (fact.participant, fact.thread, fact.message)
@@ -50,18 +51,22 @@ class LastMessages(RuleBasedStateMachine):
         if now is not None and same and (fact.version < now.version or (fact.version == now.version and fact.content)):
             return "ignored"
         if fact.deleted:
-            self._forbid(fact, fact.version, max(fact.due_at, now.due_at) if now is not None and same else fact.due_at)
+            self._forbid(
+                fact,
+                fact.version,
+                max(fact.sent_at + LIFE, now.sent_at + LIFE) if now is not None and same else fact.sent_at + LIFE,
+            )
             if not same:
                 return "ignored"
             del self.current[fact.participant]
             return "deleted"
-        if fact.due_at <= fact.at:
+        if fact.sent_at + LIFE <= fact.at:
             return "ignored"
         if now is not None and not same:
             if (fact.sent_at, fact.version) <= (now.sent_at, now.version):
-                self._forbid(fact, fact.version, fact.due_at)
+                self._forbid(fact, fact.version, fact.sent_at + LIFE)
                 return "ignored"
-            self._forbid(now, now.version, now.due_at)
+            self._forbid(now, now.version, now.sent_at + LIFE)
         self.current[fact.participant] = fact
         return "stored"
 
@@ -84,7 +89,7 @@ class LastMessages(RuleBasedStateMachine):
         self.said += 1
         content = None if deleted else f"needle {self.said:08d}"
         self._take(
-            KeepMessage(who, thread, name, version, sent_at, content, deleted, sent_at + LIFE, self.now),
+            KeepMessage(who, "r", thread, name, version, sent_at, content, deleted, self.now),
         )
 
     @precondition(lambda self: self.taken)
@@ -94,14 +99,14 @@ class LastMessages(RuleBasedStateMachine):
         fact = replace(data.draw(st.sampled_from(self.taken)), at=self.now)
         before = dict(self.current)
         self._take(fact)
-        if fact.content is not None and fact.due_at > self.now:
+        if fact.content is not None and fact.sent_at + LIFE > self.now:
             assert self.current == before
 
     @rule(milliseconds=st.integers(0, 30), limit=st.integers(1, 3))
     def sweep(self, milliseconds: int, limit: int) -> None:
         """Time passes and what is due goes, in batches."""
         self.now += timedelta(milliseconds=milliseconds)
-        due = {who for who, fact in self.current.items() if fact.due_at <= self.now}
+        due = {who for who, fact in self.current.items() if fact.sent_at + LIFE <= self.now}
         deleted, remaining = 0, True
         while remaining:
             outcome = self.desk.region.sweep(self.now, limit).result(30)
@@ -116,7 +121,7 @@ class LastMessages(RuleBasedStateMachine):
     def reopen(self) -> None:
         """The process ends and starts again."""
         self.desk.close()
-        self.desk = Desk(self.root)
+        self.desk = Desk(self.root, terms=Terms(LIFE))
 
     @invariant()
     def agree(self) -> None:
@@ -128,7 +133,7 @@ class LastMessages(RuleBasedStateMachine):
             assert (found is None) is (expected is None)
             if found is not None and expected is not None:
                 assert (found.content, found.version) == (expected.content, expected.version)
-                assert (found.sent_at, found.expires_at) == (expected.sent_at, expected.due_at)
+                assert (found.sent_at, found.expires_at) == (expected.sent_at, expected.sent_at + LIFE)
 
     def teardown(self) -> None:
         if hasattr(self, "desk"):

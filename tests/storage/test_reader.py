@@ -30,7 +30,7 @@ def test_calls_open_and_close_idempotently(desk: Desk) -> None:
 def test_the_same_id_in_two_organisations_is_two_calls(desk: Desk) -> None:
     """Nothing of one organisation's call shows in another's (D1)."""
     here, there = ("contoso", "c"), ("fabrikam", "c")
-    desk.do(append("mine", here), append("theirs", there), SealPresence("p_1", here, "8:acs:r_1", b"box"))
+    desk.do(append("mine", here), append("theirs", there), SealPresence("p_1", here, "8:acs:r_1", b"box", START))
     assert entries(desk, here) == [(0, b"mine")]
     assert entries(desk, there) == [(1, b"theirs")]
     assert desk.ask(lambda reader: reader.presences(there)) == {}
@@ -38,7 +38,7 @@ def test_the_same_id_in_two_organisations_is_two_calls(desk: Desk) -> None:
 
 def test_a_merged_call_is_found_under_the_other(desk: Desk) -> None:
     """Entries and presences of the source, earlier and later ones, show under the target, in order, over two merges."""
-    desk.do(append("0", CALL), append("1", OTHER), SealPresence("p_1", OTHER, "8:acs:r_1", b"box"))
+    desk.do(append("0", CALL), append("1", OTHER), SealPresence("p_1", OTHER, "8:acs:r_1", b"box", START))
     desk.do(MoveCall(OTHER, CALL), MoveCall(OTHER, CALL), MoveCall(CALL, CALL))
     desk.do(append("2", OTHER), append("3", CALL), append("4"), append("5", THIRD))
     assert entries(desk, CALL) == [(0, b"0"), (1, b"1"), (2, b"2"), (3, b"3")]
@@ -62,7 +62,9 @@ def test_aliases_are_replaced_and_sealed(desk: Desk) -> None:
 
 def test_a_presence_whose_key_is_gone_reads_as_none(desk: Desk) -> None:
     """A shredded box is None; the presence stays listed, the others open."""
-    desk.do(SealPresence("p_1", CALL, "8:acs:r_1", b"one"), SealPresence("p_2", CALL, "8:acs:r_2", b"two"))
+    desk.do(
+        SealPresence("p_1", CALL, "8:acs:r_1", b"one", START), SealPresence("p_2", CALL, "8:acs:r_2", b"two", START)
+    )
     slot = desk.ask(lambda reader: reader._execute("SELECT slot FROM presences WHERE presence = 'p_1'").fetchone())
     desk.region._keys.vault.shred(slot)
     assert desk.ask(lambda reader: reader.presences(CALL)) == {"p_1": None, "p_2": b"two"}

@@ -21,6 +21,7 @@ from storage.shape import Shape, read_shape
 from storage.tables import BOOK, FIRST, LEDGER
 from tests.storage.audited import noted
 from tests.storage.desk import Desk
+from tests.storage.former import without_policies
 from tests.storage.powerloss import Image
 
 ENDLESS = (
@@ -113,7 +114,7 @@ ATTACKS: dict[str, tuple[tuple[str, ...], str]] = {
         "the migrations that were applied are not those that are noted",
     ),
     "a migration of a newer version": (
-        ("INSERT INTO _sqlite_migrations VALUES (3, 'storage', 'third', '')",),
+        ("INSERT INTO _sqlite_migrations VALUES (9, 'storage', 'later', '')",),
         "the migrations that were applied are not those that are noted",
     ),
 }
@@ -184,6 +185,8 @@ def test_a_file_from_before_there_was_a_ledger(region: Desk) -> None:
     ledger = ("event_entries", "witnessed", "timestamps", "cosignatures", "checkpoints", "head", "tiles")
     drop = [f"DROP TABLE {name}" for name in ledger]
     root = region.data.parent.parent
+    with contextlib.closing(connect_writer(region.data / "region.db")) as connection:
+        without_policies(connection)
     doctor(region, *drop)
     assert fault(region) == "the migrations that were applied are not those that are noted"
     doctor(region, "DELETE FROM _sqlite_migrations WHERE name = 'ledger'", "CREATE VIEW v AS SELECT 1")

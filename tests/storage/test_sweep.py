@@ -45,10 +45,11 @@ def test_a_sweep_is_announced_and_certified(desk: Desk) -> None:
         "count": 2,
         "due_from": "2026-12-23T14:00:00.123Z",
         "due_until": "2026-12-23T14:00:00.124Z",
-        "policy": "default",
+        "late_ms": 86_400_000,
+        "decided": [{"policies": ["default"], "principle": "default", "count": 2}],
     }
     assert json.loads(desk.leaves()[3]) == {"kind": "retention.intent", **fields}
-    certificate = {"kind": "retention.certificate", "intent": 3, "slots": 2, **fields}
+    certificate = {"kind": "retention.certificate", "intent": 3, "slots": 2, "checked": 2, **fields}
     assert json.loads(desk.leaves()[4]) == certificate
     found = desk.ask(lambda reader: reader.certificates())
     assert found[0] == {"entry": 4, **certificate}

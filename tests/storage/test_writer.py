@@ -56,15 +56,15 @@ def test_leaf_hashes_are_stored(desk: Desk) -> None:
 
 
 BAD: list[tuple[str, Operation]] = [
-    ("a presence sealed twice", SealPresence("p_1", CALL, "8:acs:r_1", b"other")),
+    ("a presence sealed twice", SealPresence("p_1", CALL, "8:acs:r_1", b"other", START)),
     ("a leaf that is text", Append("text", None)),  # type: ignore[arg-type]
     ("a call without organisation", Append(b"x", ("only",))),  # type: ignore[arg-type]
     ("an unhashable call", OpenCall(["a", "b"])),  # type: ignore[arg-type]
-    ("a box that is text", SealPresence("p_2", CALL, "8:acs:r_1", "text")),  # type: ignore[arg-type]
+    ("a box that is text", SealPresence("p_2", CALL, "8:acs:r_1", "text", START)),  # type: ignore[arg-type]
     ("a name that no file can hold", OpenCall(("contoso", "\ud800"))),
     ("no operation at all", "drop"),  # type: ignore[list-item]
     ("a number beyond 64 bits", message(version=2**70)),
-    ("content missing", KeepMessage("p", "t", "m", 1, START, None, False, START, START)),
+    ("content missing", KeepMessage("p", "r", "t", "m", 1, START, None, False, START)),
     ("a naive moment", MarkEvents((b"d",), START.replace(tzinfo=None))),
     ("a digest that is none", MarkEvents((None,), START)),  # type: ignore[arg-type]
     ("aliases that are no text", NameCall(CALL, (object(),))),  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ BAD: list[tuple[str, Operation]] = [
 @pytest.mark.parametrize(("what", "operation"), BAD, ids=[what for what, _ in BAD])
 def test_a_bad_submission_fails_alone_and_whole(desk: Desk, what: str, operation: Operation) -> None:
     """It gets an error, nothing of it is written, its neighbours in the same group are, and it repeats nothing."""
-    desk.do(SealPresence("p_1", CALL, "8:acs:r_1", b"first"), append("zero"))
+    desk.do(SealPresence("p_1", CALL, "8:acs:r_1", b"first", START), append("zero"))
     before = desk.submit(append("before", CALL), message("kept", participant="8:acs:r_9"))
     bad = desk.submit(append("half"), OpenCall(("contoso", "half")), message("half", participant="p_half"), operation)
     after = desk.submit(append("after"))

@@ -1,0 +1,120 @@
+"""The copies of messages as their table holds them, and what the rules say of each.
+
+Rules: of a participant one copy is the last message, the others are kept by holds alone, or by a period of retention if
+their author deleted them; what becomes of a copy is decided here from the rules as they are now, never from what was
+written down of it before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from storage.engine import sqlite3
+from storage.moment import from_microseconds
+from storage.retention import Decision, Gone, Rules
+from storage.rules import subject
+
+_COPIES: Final = """SELECT
+    id, person, ident, version, resource, thread, sent_at, gone, gone_at, due_at, held, copy, slot
+    FROM messages """
+"""The columns of a `Copy`, in its order."""
+
+
+class Body(msgspec.Struct, frozen=True, array_like=True):
+    """What is in a message's box."""
+
+    participant: str
+    thread: str
+    message: str
+    content: str
+
+
+class Copy(NamedTuple):
+    """A row of `messages` without its box; times in microseconds since 1970, `resource` by its row."""
+
+    row: int
+    person: bytes
+    ident: bytes
+    version: int
+    resource: int | None
+    thread: bytes | None
+    sent_at: int
+    gone: Gone | None
+    gone_at: int | None
+    due_at: int
+    held: int
+    copy: str
+    slot: int
+
+
+class Judgement(NamedTuple):
+    """What is to become of a copy, and the holds that keep it whatever that is."""
+
+    decision: Decision
+    holds: tuple[str, ...]
+
+
+class KeptCopy(NamedTuple):
+    """A copy as it is explained: by which random id entries name it, and why it is kept if it is no last message."""
+
+    copy: str
+    gone: Gone | None
+    sent_at: datetime
+    judgement: Judgement
+
+
+class Retained(NamedTuple):
+    """What is kept of a participant, oldest first; what would become of a message sent now, to a thread nobody named.
+
+    `held_by` are the holds that forbid an erasure, `erasure_asked_at` says since when one waits.
+    """
+
+    copies: tuple[KeptCopy, ...]
+    next: Judgement
+    held_by: tuple[str, ...]
+    erasure_asked_at: datetime | None
+
+
+class Judge:
+    """Judges copies by the rules as they are. For one transaction, or one snapshot."""
+
+    def __init__(self, connection: sqlite3.Connection, rules: Rules) -> None:
+        self._connection: Final = connection
+        self._rules: Final = rules
+        self._resources: Final[dict[int | None, str]] = {None: ""}
+
+    def copy(self, copy: Copy) -> Judgement:
+        """What is to become of this copy. Raises sqlite3.Error."""
+        sent_at = from_microseconds(copy.sent_at)
+        gone = None if copy.gone is None or copy.gone_at is None else (copy.gone, from_microseconds(copy.gone_at))
+        threads = () if copy.thread is None else (copy.thread,)
+        if copy.resource not in self._resources:
+            self._resources.update(self._connection.execute("SELECT id, resource FROM resources"))
+        return self.message(copy.person, self._resources[copy.resource], threads, sent_at, gone)
+
+    def message(
+        self,
+        person: bytes,
+        resource: str,
+        threads: Iterable[bytes],
+        sent_at: datetime,
+        gone: tuple[Gone, datetime] | None = None,
+    ) -> Judgement:
+        """What is to become of a message of a person of this resource, sent then to this thread."""
+        whose = subject(self._connection, self._rules, person, resource, threads)
+        return Judgement(self._rules.decide(whose, sent_at, gone), self._rules.holding(whose))
+
+    def person(self, person: bytes, resource: str) -> tuple[str, ...]:
+        """The holds that keep anything of a person: their copies, or what tells who they were in a call."""
+        rows = self._connection.execute("SELECT thread FROM messages WHERE person = ?", (person,))
+        threads = [thread for (thread,) in rows if thread is not None]
+        return self._rules.holding(subject(self._connection, self._rules, person, resource, threads))
+
+
+def copies(connection: sqlite3.Connection, where: str, parameters: tuple[Any, ...]) -> list[Copy]:
+    """The copies that fit; `where` is a constant of ours. Raises sqlite3.Error."""
+    return [Copy(*row) for row in connection.execute(_COPIES + where, parameters)]
