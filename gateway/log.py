@@ -34,8 +34,11 @@ WITHHELD: Final = frozenset(
 OUTSIDE: Final = ("asyncio", "websockets", "uvicorn", "uvicorn.error", "uvicorn.access", "paho", "aiomqtt", "mqtt")
 """The libraries' loggers, heard from warnings upward and without handlers of their own."""
 
+_TIME: Final = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)(?![\w-])"
+_RAW_ID: Final = r"\b(?:4|8|28):(?:[a-z-]+:)?[^\s\"'<>]+"
 _STRUCK_OUT: Final = (
-    (re.compile(r"\b(?:4|8|28):(?:[a-z-]+:)?[^\s\"'<>]+"), "[participant]"),
+    # Half past seven is no bot: a whole time is kept as it stands, or `28:` would be taken for the start of a raw id.
+    (re.compile(rf"(?P<time>{_TIME})|{_RAW_ID}"), lambda found: found["time"] or "[participant]"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+\.?[\w-]*"), "[token]"),
     (re.compile(r"(?i)\b(bearer|code=|secret=|token=)\s*[^\s&\"']+"), r"\1[secret]"),
     (re.compile(r"://[^/\s@]+@"), "://[secret]@"),
@@ -89,7 +92,7 @@ def _head(_logger: WrappedLogger, _method: str, entry: Entry) -> Entry:
     record: logging.LogRecord = entry["_record"]
     moment = datetime.fromtimestamp(record.created, UTC)
     level = record.levelname.lower()
-    head = {"at": rfc3339(moment), "level": level, "logger": record.name, "event": entry.pop("event", "")}
+    head = {"at": moment, "level": level, "logger": record.name, "event": entry.pop("event", "")}
     error = entry.pop("exc_info", None)
     if error is True:
         error = sys.exception()
@@ -117,7 +120,9 @@ def _clean(value: object) -> object:
         return [_clean(inner) for inner in value]
     if isinstance(value, BaseException):
         return describe(value)
-    text = rfc3339(value) if isinstance(value, datetime) and value.tzinfo else str(value)
+    if isinstance(value, datetime) and value.tzinfo:
+        return rfc3339(value)
+    text = str(value)
     for pattern, instead in _STRUCK_OUT:
         text = pattern.sub(instead, text)
     return text

@@ -7,6 +7,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateway import log
 from gateway.core.errors import Refusal
+from gateway.core.types import rfc3339
 
 SOMEONE = "8:acs:11111111-1111-1111-1111-111111111111_0000-canary"
 TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJjYW5hcnkifQ.canary-canary"
@@ -132,6 +134,50 @@ def test_l2_raw_ids_tokens_and_secrets_are_struck_out_of_any_text(written: Writt
     logging.getLogger("asyncio").error(leak)
     assert "canary" not in written.text
     assert len(written.entries) == 2
+
+
+@pytest.mark.parametrize("clock", ["20:28:08", "28:28:28", "04:04:04", "08:28:28", "20:04:28", "08:08:08"])
+@pytest.mark.parametrize("end", [".123Z", "Z", "+08:00", "-04:28"])
+def test_a_time_is_no_raw_id(written: Written, clock: str, end: str) -> None:
+    """Minute 28 of an hour looks like the start of a bot's raw id: a whole time stays, wherever it stands."""
+    time = f"2026-11-23T{clock}{end}"
+    log.logger("hub").warning(f"due {time}", reason=f"({time}, {time})", times=[time])
+    (entry,) = written.entries
+    assert (entry["event"], entry["reason"], entry["times"]) == (f"due {time}", f"({time}, {time})", [time])
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(2026, 11, 27, 20, 28, 8, 123000, UTC), datetime(2028, 4, 8, 4, 28, 4, tzinfo=UTC)]
+)
+def test_our_own_times_are_not_searched(written: Written, moment: datetime) -> None:
+    """The time of an entry, and one given as such, are written whole at every minute."""
+    record = logging.makeLogRecord(
+        {"name": "gateway.hub", "msg": "x", "levelname": "INFO", "created": moment.timestamp()}
+    )
+    logging.getLogger().handlers[0].handle(record)
+    log.logger("hub").info("due", due_at=moment)
+    first, second = written.entries
+    assert first["at"] == second["due_at"] == rfc3339(moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-11-23T20:28:08 28:canary",
+        "2026-11-23T20:28:08Z, 8:acs:canary",
+        "12:8:acs:canary",
+        "20:28:08canary",
+        "2026-11-23T20:28:08Z-canary",
+        "8:2026-11-23T20:28:08Z-canary",
+        "4:+1425canary",
+        "(28:00000000-0000-0000-0000-canary)",
+    ],
+)
+def test_l2_a_time_hides_no_raw_id(written: Written, text: str) -> None:
+    """L2: what only begins like a time, or stands beside one, is struck out as ever."""
+    log.logger("hub").warning(text, reason=text)
+    assert "canary" not in written.text
+    assert "[participant]" in written.text
 
 
 def test_l2_a_foreign_error_is_told_by_type_and_place_without_its_message(written: Written) -> None:
