@@ -1,7 +1,7 @@
-"""Who a region is: one uuid in its file, in its keys and bound to its master key.
+"""Who a region is: one uuid in its file, beside it, with its keys and bound to its master key.
 
-Rules: keys are made before the file and the file before `identity.json`, so that a crash while a region is made is
-finished at the next open, while a missing or foreign part is refused and never silently made anew.
+Rules: keys are made before the file and the file before the two `identity.json`, so that a crash while a region is made
+is finished at the next open, while a missing or foreign part is refused and never silently made anew.
 """
 
 from __future__ import annotations
@@ -12,13 +12,11 @@ import os
 import uuid
 from typing import Final, NamedTuple
 
-import msgspec
-
 from storage.condition import is_indexed, is_whole
 from storage.engine import OLDEST, connect_resting, connect_writer, sqlite3
-from storage.entry import canonical
 from storage.erasures import Erasures
 from storage.keyring import Keyring, confirm, take_keyring
+from storage.manifest import COPIES, Manifest, read_manifests, write_manifests
 from storage.premises import RESTORE, Premises, sync_directory, write_file
 from storage.schema import migrate
 from storage.shape import read_shape
@@ -37,14 +35,6 @@ class Identity(NamedTuple):
     uuid: str
     epoch: int
     key_check: bytes
-
-
-class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
-    """`identity.json` beside the keys: which file they belong to."""
-
-    region: str
-    uuid: str
-    epoch: int
 
 
 class Keys(NamedTuple):
@@ -68,11 +58,10 @@ def establish(premises: Premises, ledger: str) -> Keys:
         raise premises.refuse(
             f"SQLite {sqlite3.sqlite_version} can lose commits", premises.database, "install pysqlite3 0.6.1 or later"
         )
-    manifest = _manifest(premises)
+    noted, label = read_manifests(premises)
+    manifest = noted or label
     if manifest is not None and premises.database.stat().st_size == 0:
         raise premises.refuse("the region's file is empty", premises.database, _BACKUP)
-    if manifest is not None and manifest.region != premises.name:
-        raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
     if premises.has(premises.database) and premises.database.stat().st_size:
         with contextlib.closing(connect_resting(premises.database)) as connection:
             _compare_shape(premises, connection)
@@ -83,7 +72,10 @@ def establish(premises: Premises, ledger: str) -> Keys:
     try:
         if manifest is not None:
             _inspect(premises, master, manifest, keyring)
-        _establish_file(premises, master, manifest)
+        identity = _establish_file(premises, master, manifest)
+        if noted is None or noted.copies != COPIES:
+            sync_directory(premises.directory)
+            write_manifests(premises, identity.uuid, identity.epoch)
         slots.reclaim(_used_slots(premises, slots))
         confirm(premises, keyring)
     except BaseException:
@@ -92,7 +84,7 @@ def establish(premises: Premises, ledger: str) -> Keys:
     return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures))
 
 
-def _inspect(premises: Premises, master: bytes, manifest: _Manifest, keyring: Keyring) -> None:
+def _inspect(premises: Premises, master: bytes, manifest: Manifest, keyring: Keyring) -> None:
     """Refuse a file that is not the one of these keys, or not of one piece, while nothing has been changed yet.
 
     A log that does not belong to the file would be copied into it, and the keys of rows that it hides overwritten.
@@ -116,15 +108,6 @@ def _compare_shape(premises: Premises, connection: sqlite3.Connection) -> None:
         raise premises.refuse(fault, premises.database, _VERSION)
 
 
-def _manifest(premises: Premises) -> _Manifest | None:
-    if not premises.has(premises.identity):
-        return None
-    try:
-        return msgspec.json.decode(premises.identity.read_bytes(), type=_Manifest)
-    except msgspec.MsgspecError as error:
-        raise premises.refuse("damaged", premises.identity, RESTORE) from error
-
-
 def _master(premises: Premises) -> bytes:
     if not premises.has(premises.master):
         write_file(premises.master, os.urandom(MASTER_SIZE))
@@ -145,7 +128,7 @@ def _slots(premises: Premises, master: bytes) -> Slots:
     return slots
 
 
-def _establish_file(premises: Premises, master: bytes, manifest: _Manifest | None) -> None:
+def _establish_file(premises: Premises, master: bytes, manifest: Manifest | None) -> Identity:
     if not premises.has(premises.database):
         # Made here, not by SQLite: the log and its index take over the mode.
         write_file(premises.database, b"")
@@ -162,10 +145,7 @@ def _establish_file(premises: Premises, master: bytes, manifest: _Manifest | Non
                 )
         identity = Identity(*row)
     _compare(premises, identity, master, manifest)
-    if manifest is None:
-        sync_directory(premises.directory)
-        fields = {"region": identity.region, "uuid": identity.uuid, "epoch": identity.epoch}
-        write_file(premises.identity, canonical(fields))
+    return identity
 
 
 def _new_identity(region: str, master: bytes) -> Identity:
@@ -173,15 +153,16 @@ def _new_identity(region: str, master: bytes) -> Identity:
     return Identity(region, own, 1, derive(master, "identity", region, own))
 
 
-def _compare(premises: Premises, identity: Identity, master: bytes, manifest: _Manifest | None) -> None:
+def _compare(premises: Premises, identity: Identity, master: bytes, manifest: Manifest | None) -> None:
     if identity.region != premises.name:
         raise premises.refuse(
             f"the file is of region {identity.region}", premises.database, "put each region's file in its own directory"
         )
     if not hmac.compare_digest(identity.key_check, derive(master, "identity", identity.region, identity.uuid)):
         raise premises.refuse("not the key of this region's file", premises.master, RESTORE)
-    if manifest is not None and manifest.uuid != identity.uuid:
-        raise premises.refuse("the keys name another file", premises.identity, "put the file and its keys together")
+    if manifest is not None and (manifest.uuid, manifest.epoch) != (identity.uuid, identity.epoch):
+        where = premises.identity if premises.has(premises.identity) else premises.label
+        raise premises.refuse("it names another file", where, "put the file, its directory and its keys together")
 
 
 def _used_slots(premises: Premises, slots: Slots) -> set[int]:

@@ -29,6 +29,7 @@ class Premises:
         self.key_directory = key_directory
         self.database = directory / "region.db"
         self.lock = directory / "lock"
+        self.label = directory / "identity.json"
         self.master = key_directory / "master.key"
         self.slots = key_directory / "slots"
         self.signing = key_directory / "signing.key"
@@ -44,7 +45,7 @@ class Premises:
     def prepare(self) -> None:
         """Check everything that is there, and make the two directories if they are missing. Raises RegionRefused."""
         has_file = os.path.lexists(self.database)
-        if not has_file and os.path.lexists(self.identity):
+        if not has_file and (os.path.lexists(self.identity) or os.path.lexists(self.label)):
             raise self.refuse("the region's file is missing", self.database, "restore it, or move its keys away")
         for key in (self.master, self.slots):
             if has_file and not os.path.lexists(key):
@@ -55,10 +56,11 @@ class Premises:
             except OSError as error:
                 raise self.refuse(f"cannot make the directory ({error.strerror})", directory, "check it") from error
             self._check(directory, directory=True)
-        data, keys = self.directory.resolve(), self.key_directory.resolve()
-        if data == keys or data in keys.parents or keys in data.parents:
+        place, other = self.directory.resolve(), self.key_directory.resolve()
+        if place == other or place in other.parents or other in place.parents:
             raise self.refuse("keys and data lie in one another", self.key_directory, "keep the keys elsewhere")
-        for path in (self.database, self.lock, self.master, self.slots, self.signing, self.witness, self.identity):
+        keys = (self.master, self.slots, self.signing, self.witness, self.identity)
+        for path in (self.database, self.lock, self.label, *keys):
             self.has(path)
         self.has(self.erasures)
         for suffix in ("-wal", "-shm"):

@@ -40,8 +40,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
         TABLES: """apply calls certificates chores clock condition connection copies cosigning engine erasing erasures
-            identity keyring ledger messages newfile persistence premises presences reader rulebook rules schema shape
-            signing slots sweep timestamping transaction tree vault wal writer""",
+            identity keyring ledger manifest messages newfile persistence premises presences reader rulebook rules
+            schema shape signing slots sweep timestamping transaction tree vault wal writer""",
         FACADE: "region residue",
     },
     "storage.audit": {

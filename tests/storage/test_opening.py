@@ -180,7 +180,8 @@ def test_a_master_key_of_another_size_is_refused(tmp_path: Path, size: int) -> N
 
 
 @pytest.mark.parametrize(
-    "place", ["data/region.db", "data/lock", "keys/master.key", "keys/slots", "keys/identity.json"]
+    "place",
+    ["data/region.db", "data/lock", "data/identity.json", "keys/master.key", "keys/slots", "keys/identity.json"],
 )
 def test_links_are_refused(tmp_path: Path, place: str) -> None:
     """Symbolic and hard links in the place of any file are refused."""
@@ -214,6 +215,7 @@ def test_linked_directories_are_refused(tmp_path: Path, which: str) -> None:
         (".", 0o750),
         ("region.db", 0o640),
         ("lock", 0o604),
+        ("identity.json", 0o644),
         ("../../keys/europe/slots", 0o620),
         ("../../keys/europe", 0o711),
     ],
@@ -248,7 +250,7 @@ def test_an_old_engine_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Desk(tmp_path)
 
 
-@pytest.mark.parametrize("step", ["keys only", "empty file", "no manifest"])
+@pytest.mark.parametrize("step", ["keys only", "empty file", "no label", "no manifest"])
 def test_a_region_half_made_is_finished(tmp_path: Path, step: str) -> None:
     """A crash while a region was made leaves nothing that needs a person."""
     desk = Desk(tmp_path)
@@ -256,12 +258,14 @@ def test_a_region_half_made_is_finished(tmp_path: Path, step: str) -> None:
     (desk.keys / "identity.json").unlink()
     if step == "keys only":
         shutil.rmtree(desk.data)
-    elif step == "empty file":
+    elif step != "no manifest":
+        (desk.data / "identity.json").unlink()
+    if step == "empty file":
         os.truncate(desk.data / "region.db", 0)
     again = Desk(tmp_path)
     assert again.do(append("{}")) == (0,)
     again.close()
-    assert (desk.keys / "identity.json").exists()
+    assert (desk.keys / "identity.json").read_bytes() == (desk.data / "identity.json").read_bytes()
 
 
 def test_the_engine_is_hardened(desk: Desk) -> None:
