@@ -29,6 +29,7 @@ from gateway.edge.listener import Listener, listen
 from gateway.house import House, build, random_id
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
+from gateway.possession import possession
 from gateway.settings import Settings
 
 TICK: Final = 0.1
@@ -40,38 +41,50 @@ GRACE: Final = 1.0
 REFRESH_KEYS: Final = 300.0
 """Seconds between two looks at `jwks_url`."""
 
+_ELSEWHERE: Final = frozenset({"unknown_call", "unknown_region", "region_not_served"})
+"""What an answer can be only because a region is not open."""
+
 _LOG: Final = logger("app")
 
 
 async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. Raises `ConfigError`, `RegionRefused` or `OSError` when it cannot start."""
+    """Run until SIGTERM or SIGINT. Raises `ConfigError`, `InUse`, `RegionRefused` or `OSError` if it cannot start."""
     os.umask(0o077)
     _raise_file_limit()
     stopping = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
-    settings.storage.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    verifier = await _verifier(settings)
-    house = build(settings)
-    try:
-        await house.recover()
-        # Before anybody is told that we are ready: a ledger that was put back from an old copy is known by then.
-        await house.witnessing.look()
-        await _run(house, verifier, stopping)
-    finally:
-        await _close(house)
+    with possession(settings.storage.directory):
+        verifier = await _verifier(settings)
+        house = build(settings)
+        try:
+            await house.recover()
+            # Before anybody is told that we are ready: a ledger that was put back from an old copy is known by then.
+            await house.witnessing.look()
+            await _run(house, verifier, stopping)
+        finally:
+            await _close(house)
 
 
 @asynccontextmanager
 async def offline(settings: Settings) -> AsyncIterator[House]:
-    """The house without doors, for commands that run while no gateway does; it holds the regions' locks."""
+    """The house without doors, for commands that run while no gateway does; it holds the data directory.
+
+    A command that asks for what a region may have that could not be opened raises why: `RegionRefused`. Otherwise as
+    `serve`.
+    """
     os.umask(0o077)
-    house = build(settings)
-    try:
-        await house.recover()
-        yield house
-    finally:
-        await _close(house)
+    with possession(settings.storage.directory):
+        house = build(settings)
+        try:
+            await house.recover()
+            yield house
+        except Refusal as refusal:
+            if refusal.code in _ELSEWHERE:
+                house.demand(house.refused)
+            raise
+        finally:
+            await _close(house)
 
 
 async def _close(house: House) -> None:
@@ -190,7 +203,7 @@ def _desk(house: House) -> Desk:
     def issue_token(
         *, participant: str, calls: tuple[str, ...], lifetime: timedelta, role: Role, name: str | None
     ) -> tuple[str, datetime]:
-        house.residency.place(participant)
+        house.porter.place(participant, "token")
         now = house.now()
         try:
             key = keys.signing_key(settings)

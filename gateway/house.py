@@ -7,7 +7,7 @@ that uses it, and closed after.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from gateway import keys
 from gateway.clock import SteadyClock
 from gateway.core.call import Policy
 from gateway.core.ids import written
-from gateway.core.residency import Placement, Residency, resource_of
+from gateway.core.residency import Homes, Placement, Residency, resource_of
 from gateway.hub.answers import Answers
 from gateway.hub.continuity import Continuity
 from gateway.hub.enactment import Enactment
@@ -28,6 +28,7 @@ from gateway.hub.interpreter import Interpreter
 from gateway.hub.ledgers import Ledgers
 from gateway.hub.messages import Messages
 from gateway.hub.naming import Naming
+from gateway.hub.porter import Porter
 from gateway.hub.proving import Proving
 from gateway.hub.sweeper import Sweeper
 from gateway.hub.timestamping import Ask, Timestamping
@@ -36,6 +37,8 @@ from gateway.log import logger
 from gateway.metrics import Metrics
 from gateway.outbound import ask
 from gateway.settings import Settings
+from storage.errors import RegionRefused
+from storage.note import Verifier
 from storage.retention import Terms
 from storage.timestamping import LARGEST_TOKEN, QUERY_TYPE, REPLY_TYPE
 
@@ -49,10 +52,14 @@ def random_id(prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The parts that doors are put in front of. `troubles` are lasting reasons for not being ready."""
+    """The parts that doors are put in front of. `troubles` are lasting reasons for not being ready.
+
+    `refused` says of each region that could not be opened why; nobody of it is served.
+    """
 
     settings: Settings
     residency: Residency
+    porter: Porter
     ledgers: Ledgers
     metrics: Metrics
     interpreter: Interpreter
@@ -65,7 +72,13 @@ class House:
     witnessing: Witnessing
     timestamping: Timestamping
     troubles: list[str]
+    refused: Mapping[str, RegionRefused]
     now: Callable[[], datetime]
+
+    def demand(self, regions: Iterable[str]) -> None:
+        """Raise why one of these regions could not be opened, if any could not."""
+        for region in sorted(self.refused.keys() & set(regions)):
+            raise self.refused[region]
 
     async def recover(self) -> None:
         """Bring back every call that was on when the process before this one ended."""
@@ -83,18 +96,9 @@ class House:
         self.metrics.gaps_open(self.interpreter.gaps_open())
 
 
-def residency_of(settings: Settings) -> Residency:
-    """Which regions are served, and whose data belongs where."""
-    resources = {resource: Placement(each.region, each.organization) for resource, each in settings.resources.items()}
-    return Residency(resources, frozenset(settings.regions))
-
-
-def homes_of(settings: Settings) -> dict[str, str]:
-    """Each organisation's home region, the first by name among its own; under "" that of unclaimed calls."""
-    homes = {"": min(settings.regions)}
-    for resource in sorted(settings.resources.values(), key=lambda each: each.region):
-        homes.setdefault(resource.organization, resource.region)
-    return homes
+def _placements(settings: Settings) -> dict[str, Placement]:
+    """Which region and organisation each resource was given."""
+    return {resource: Placement(each.region, each.organization) for resource, each in settings.resources.items()}
 
 
 def _policy(settings: Settings) -> Policy:
@@ -115,30 +119,36 @@ def _authority(settings: Settings) -> Ask | None:
     return partial(ask, url, asking=QUERY_TYPE, answering=REPLY_TYPE, limit=LARGEST_TOKEN)
 
 
-def _open(settings: Settings, ledgers: Ledgers, metrics: Metrics) -> None:
-    """Open every region, or none. Raises `RegionRefused`."""
+def _open(settings: Settings, ledgers: Ledgers, metrics: Metrics) -> dict[str, RegionRefused]:
+    """Open every region that can be; returned is why the others cannot. Raises `RegionRefused` where none can."""
     owners = {resource: each.organization for resource, each in settings.resources.items()}
     terms = Terms(settings.retention.default, owners, resource_of)
+    refused: dict[str, RegionRefused] = {}
     try:
         for name in sorted(settings.regions):
             directories = settings.storage.directory / name, settings.storage.key_directory / name
-            ledgers.open(name, *directories, settings.ledger.name, terms)
-            metrics.storage_failing(name, False)
+            try:
+                ledgers.open(name, *directories, settings.ledger.name, terms)
+            except RegionRefused as refusal:
+                refused[name] = refusal
+            metrics.storage_failing(name, name in refused)
+        if not ledgers.regions:
+            raise next(iter(refused.values()))
     except BaseException:
         for region in ledgers.regions.values():
             region.close()
         raise
+    return refused
 
 
 def build(settings: Settings, now: Callable[[], datetime] | None = None) -> House:
-    """Open every region and build what stands on them, with a clock of its own unless `now` is given.
+    """Open the regions and build what stands on them, with a clock of its own unless `now` is given.
 
-    Raises `storage.errors.RegionRefused`, `ConfigError`.
+    A region that cannot be opened is left out: it is logged, and the process is not ready for good. Raises
+    `storage.errors.RegionRefused` where none can be opened, and `ConfigError`.
     """
-    now = now or SteadyClock()
-    troubles: list[str] = []
-    metrics = Metrics()
-    residency, homes = residency_of(settings), homes_of(settings)
+    witnesses = keys.witnesses(settings)
+    metrics, troubles = Metrics(), list[str]()
 
     def broken(trouble: str) -> None:
         _LOG.error("broken", reason=trouble)
@@ -148,35 +158,54 @@ def build(settings: Settings, now: Callable[[], datetime] | None = None) -> Hous
         for region in ledgers.regions:
             metrics.storage_failing(region, region in ledgers.failing)
         _LOG.warning("storage changed", failing=sorted(ledgers.failing))
-        interpreter.flush()
+        house.interpreter.flush()
 
     ledgers = Ledgers(changed, broken)
+    refused = _open(settings, ledgers, metrics)
+    for name, refusal in refused.items():
+        _LOG.error("region not opened", region=name, reason=str(refusal))
+        troubles.append(str(refusal))
+    house = _furnish(settings, ledgers, metrics, witnesses, troubles, refused, broken, now or SteadyClock())
+    metrics.gather_with(house.observe)
+    return house
+
+
+def _furnish(
+    settings: Settings,
+    ledgers: Ledgers,
+    metrics: Metrics,
+    witnesses: Sequence[Verifier],
+    troubles: list[str],
+    refused: Mapping[str, RegionRefused],
+    broken: Callable[[str], None],
+    now: Callable[[], datetime],
+) -> House:
+    """The rooms that stand on open regions."""
+    placements = _placements(settings)
+    residency = Residency(placements, frozenset(ledgers.regions))
+    homes = Homes(placements.values(), settings.regions, ledgers.regions)
     interpreter = Interpreter(ledgers, metrics, _policy(settings), homes, now, random_id, secrets.token_bytes, broken)
     messages = Messages(ledgers, now)
-    enactment = Enactment(interpreter, messages, residency, homes[""])
-    intake = Intake(interpreter, enactment, homes[""])
+    enactment = Enactment(interpreter, messages, residency)
     sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))
-    answers = Answers(interpreter, Naming(interpreter), sweeper, residency, troubles)
-    hub = Hub(interpreter, messages, enactment, Continuity(ledgers, metrics))
-    witnessing = Witnessing(ledgers, keys.witnesses(settings), metrics, now, broken)
+    porter = Porter(residency, enactment, metrics)
     timestamping = Timestamping(ledgers, _authority(settings), metrics)
-    _open(settings, ledgers, metrics)
-    house = House(
+    return House(
         settings=settings,
         residency=residency,
+        porter=porter,
         ledgers=ledgers,
         metrics=metrics,
         interpreter=interpreter,
-        hub=hub,
-        intake=intake,
+        hub=Hub(interpreter, messages, porter, Continuity(ledgers, metrics)),
+        intake=Intake(interpreter, enactment),
         sweeper=sweeper,
-        answers=answers,
+        answers=Answers(interpreter, Naming(interpreter), sweeper, porter, troubles),
         proving=Proving(ledgers),
         evidence=Evidence(interpreter, timestamping.stamp),
-        witnessing=witnessing,
+        witnessing=Witnessing(ledgers, witnesses, metrics, now, broken),
         timestamping=timestamping,
         troubles=troubles,
+        refused=refused,
         now=now,
     )
-    metrics.gather_with(house.observe)
-    return house

@@ -10,6 +10,7 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 | `gateway_receipts_total` | counter | `level` | receipts given, each after its commit |
 | `gateway_events_total` | counter | `outcome` | events taken: `accepted`, `duplicate`, `refused` |
 | `gateway_closes_total` | counter | `code` | connections ended, by close code |
+| `gateway_turned_away_total` | counter | `door` | people refused because their region is not served here |
 | `gateway_overdue_total` | counter | | presences that passed a notice's deadline without its level |
 | `gateway_sweep_deleted_total` | counter | | rows deleted by sweeps |
 | `gateway_forks_reported_total` | counter | `region` | checkpoints of our own key that our ledger does not continue |
@@ -19,7 +20,7 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 | `gateway_sessions` | gauge | | sessions open now |
 | `gateway_gaps_open` | gauge | | presences without the required level of a notice whose episode is open |
 | `gateway_writer_queue` | gauge | `region` | submissions not yet durable |
-| `gateway_storage_failing` | gauge | `region` | 1 while proof cannot be written, else 0 |
+| `gateway_storage_failing` | gauge | `region` | 1 while proof cannot be written or the region is not open, else 0 |
 | `gateway_event_to_last_frame_seconds` | histogram | | from an event's arrival to its notice's last frame |
 | `gateway_ack_to_durable_seconds` | histogram | | from a client's ack to its commit |
 | `gateway_sweep_seconds` | histogram | | how long a sweep of one region took |
@@ -59,6 +60,7 @@ class Metrics:
         self._receipts = self._counter("receipts", "Receipts given after their commit", "level")
         self._events = self._counter("events", "Events taken", "outcome")
         self._closes = self._counter("closes", "Connections ended", "code")
+        self._turned_away = self._counter("turned_away", "People whose region is not served here", "door")
         self._overdue = self._counter("overdue", "Presences without the required level at the deadline")
         self._sweep_deleted = self._counter("sweep_deleted", "Rows deleted by sweeps")
         self._forks_reported = self._counter("forks_reported", "Own checkpoints the ledger does not continue", "region")
@@ -115,6 +117,10 @@ class Metrics:
     def closed(self, code: int) -> None:
         """A connection ended with `code`; one a client made up counts as `other`, or labels had no bound."""
         self._child(self._closes, str(code) if code in _CODES else "other").inc()
+
+    def turned_away(self, door: str) -> None:
+        """Somebody was refused at `door` because their region is not served here."""
+        self._child(self._turned_away, door).inc()
 
     def overdue(self, count: int = 1) -> None:
         """`count` presences passed a deadline."""

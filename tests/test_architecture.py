@@ -20,7 +20,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.hub": {
         SERVICE: """answers continuity enactment entrances evidence hub intake interpreter journal ledgers live messages
-            names naming proving registry sweeper timestamping witnessing""",
+            names naming porter proving registry sweeper timestamping witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
@@ -35,7 +35,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
-        ROOT: "__main__ app clock config house keys ready settings",
+        ROOT: "__main__ app clock config house keys possession ready settings",
     },
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",

@@ -215,13 +215,16 @@ async def _offline_coverage(settings: Settings, call: str, organization: str | N
     from gateway.core.types import Level
 
     async with app.offline(settings) as house:
-        return await house.answers.coverage(call, organization, Level(level), 0.0)
+        answer = await house.answers.coverage(call, organization, Level(level), 0.0)
+        house.demand(answer.get("unserved", ()))
+        return answer
 
 
 async def _offline_sweep(settings: Settings, now: datetime | None) -> Any:
     from gateway import app
 
     async with app.offline(settings) as house:
+        house.demand(house.refused)
         return await house.answers.sweep(now)
 
 

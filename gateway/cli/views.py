@@ -83,6 +83,8 @@ def show_coverage(answer: Answer) -> None:
     if gaps:
         _table("Gaps", ("of", "participant", "reason", "since", "exposure"), gaps)
     print("Complete: everyone is proved." if answer.get("complete") else "Not complete.")
+    for region in answer.get("unserved", ()):
+        print(f"Region {printable(region)} is not served now: nothing is known of its people.")
 
 
 def show_sweep(answer: Answer) -> None:

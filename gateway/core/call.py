@@ -51,7 +51,7 @@ class Call:
 
     `wakes` holds the moments at which time alone may act; `clock` is the time of its newest fact, behind which it
     never falls; `sources` are calls merged into this one by their id, or the call itself once they are; `mergers` are
-    those mergers, and those of the calls before.
+    those mergers, and those of the calls before; `unserved` are regions that may know of it and are not served.
     """
 
     key: CallKey
@@ -75,6 +75,7 @@ class Call:
     ticket: int = 0
     clock: datetime = BEGINNING
     sources: dict[str, Call] = field(default_factory=dict)
+    unserved: set[str] = field(default_factory=set)
 
     def wake(self, at: datetime, what: str, subject: str = "") -> None:
         """Ask to be looked at again at `at`."""

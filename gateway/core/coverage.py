@@ -139,7 +139,9 @@ def report(call: Call, level: Level, covered: list[NoticeCoverage]) -> dict[str,
         "organization": call.key.organization,
         "level": level.value,
         "notices": [_notice_report(each) for each in covered],
-        "complete": not any(each.gaps for each in covered),
+        # Nobody here knows who of a region that is not served's people was told.
+        "complete": not call.unserved and not any(each.gaps for each in covered),
+        **({"unserved": sorted(call.unserved)} if call.unserved else {}),
     }
 
 

@@ -1,4 +1,4 @@
-"""Where a person's data must live: the ACS resource in the raw id decides organisation and region.
+"""Where a person's data must live, and where a call is at home: the ACS resources of its people decide.
 
 Rules: a resource that is unknown or whose region is not served is refused, never guessed and never replaced
 by a default; a raw id without an ACS resource (Teams users, telephones, bots) has no place here at all.
@@ -7,7 +7,7 @@ by a default; a raw id without an ACS resource (Teams users, telephones, bots) h
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -65,3 +65,31 @@ class Residency:
         if placement.region not in self._served:
             raise Unserved("the region of the participant's ACS resource is not served here")
         return placement
+
+
+class Homes:
+    """Answers where the calls of an organisation are at home: in the first by name of its regions that are served."""
+
+    def __init__(self, placements: Iterable[Placement], regions: Collection[str], served: Collection[str]) -> None:
+        """`placements` are those of all resources; of the configured `regions`, `served` are held by this process."""
+        self._regions: dict[str, set[str]] = {"": set(regions)}
+        for placement in placements:
+            self._regions.setdefault(placement.organization, set()).add(placement.region)
+        self._served = frozenset(served)
+        self.organizations = tuple(sorted(each for each in self._regions if each))
+        self.unclaimed = min(served)
+        """Where what belongs to no organisation or to no call is kept."""
+
+    def of(self, organization: str) -> str:
+        """The home of the organisation's calls, under "" of those that nobody claims.
+
+        Raises `Unserved` for an organisation that is not configured or has no region here.
+        """
+        served = self._regions.get(organization, set()) & self._served
+        if not served:
+            raise Unserved("the organisation has no resource here")
+        return min(served)
+
+    def unserved(self, organization: str) -> tuple[str, ...]:
+        """The organisation's regions that are not served, by name: what they know of its calls is not known here."""
+        return tuple(sorted(self._regions.get(organization, set()) - self._served))

@@ -13,11 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from gateway.core import coverage
 from gateway.core.errors import NotDurable, Refusal
-from gateway.core.residency import Residency
 from gateway.core.types import CallKey, Level, rfc3339
 from gateway.hub.interpreter import Interpreter
 from gateway.hub.live import LiveCall, capabilities
 from gateway.hub.naming import Naming
+from gateway.hub.porter import Porter
 from gateway.hub.sweeper import Sweeper
 
 PAUSE: Final = 0.05
@@ -46,7 +46,7 @@ class Answers:
         interpreter: Interpreter,
         naming: Naming,
         sweeper: Sweeper,
-        residency: Residency,
+        porter: Porter,
         troubles: list[str],
     ) -> None:
         """`troubles` are lasting reasons for not being ready; others add to them."""
@@ -55,7 +55,7 @@ class Answers:
         self._ledgers: Final = interpreter.ledgers
         self._naming: Final = naming
         self._sweeper: Final = sweeper
-        self._residency: Final = residency
+        self._porter: Final = porter
         self._troubles: Final = troubles
         self._ending = False
         self._folds: Final[dict[tuple[CallKey, Level], Fold]] = {}
@@ -174,8 +174,8 @@ class Answers:
         return self._registry.key(organization, call)
 
     async def stored_message(self, participant: str) -> dict[str, Any] | None:
-        """The participant's last message, None where there is none or it has expired."""
-        place = self._residency.place(participant)
+        """The participant's last message, None where there is none or it has expired. Raises `Unserved`."""
+        place = self._porter.place(participant, "message")
         stored = await self._ledgers.read(place.region, lambda reader: reader.message(participant))
         if stored is None or stored.expires_at <= self._interpreter.now():
             return None

@@ -49,22 +49,27 @@ Deed = Callable[[Step, LiveCall], object]
 class Enactment:
     """Does what events mean."""
 
-    def __init__(self, interpreter: Interpreter, messages: Messages, residency: Residency, region: str) -> None:
-        """`region` keeps what belongs to no call: refusals and late evidence, without any content."""
+    def __init__(self, interpreter: Interpreter, messages: Messages, residency: Residency) -> None:
         self._interpreter: Final = interpreter
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
         self._messages: Final = messages
         self._residency: Final = residency
-        self._region: Final = region
+        self._region: Final = interpreter.homes.unclaimed
+        """Keeps what belongs to no call: refusals and late evidence, without any content."""
         self._loop: Final = asyncio.get_running_loop()
 
-    def refuse(self, door: str, reason: str, digest: bytes | None = None) -> Outcome:
-        """Record that something was refused at a door: why, and nothing of what it held."""
+    def refuse(self, door: str, reason: str, digest: bytes | None = None, left_out: int = 0) -> Outcome:
+        """Record that something was refused at a door: why, and nothing of what it held.
+
+        `left_out` are refusals there since the last one recorded that got no entry.
+        """
         entry: dict[str, object] = {"kind": "refused", "door": door, "reason": reason}
         entry["at"] = rfc3339(self._interpreter.now())
         if digest is not None:
             entry["digest"] = digest.hex()
+        if left_out:
+            entry["left_out"] = left_out
         outcome: Outcome = self._loop.create_future()
         self._ledgers.submit(self._region, [Append(canonical(entry), None)], _resolving(outcome))
         return outcome
@@ -187,8 +192,7 @@ class Enactment:
         """Do `act` in the call that each of these organisations knows by this reference."""
         outcomes: list[Outcome] = []
         for organization in organizations:
-            if organization not in self._interpreter.homes:
-                raise Unserved("the organisation has no resource here")
+            self._interpreter.homes.of(organization)
             live = await self._registry.get(self._registry.referred(organization, reference))
             name = msgspec.json.encode(live.key)
             step = self._interpreter.step(live, derived(event.digest, name))

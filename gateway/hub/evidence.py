@@ -11,7 +11,7 @@ import asyncio
 import base64
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from gateway.evidence import records
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
 from gateway.hub.interpreter import Interpreter
-from gateway.hub.journal import open_box
+from gateway.hub.journal import named_regions, open_box
 from gateway.hub.ledgers import Commit, call_lines, gathered, homes_of
 from storage.audit import archive
 from storage.entry import canonical, decode
@@ -154,15 +154,7 @@ def _find(reader: Reader, keys: Sequence[CallKey], *, opened: bool) -> _Found:
     known = [key for key in keys if reader.has_call(key)]
     boxes = {name: box for key in known for name, box in reader.presences(key).items()} if opened else None
     lines = call_lines(reader, known)
-    return _Found(lines, boxes, frozenset(_named(lines)))
-
-
-def _named(lines: Sequence[tuple[int, bytes]]) -> Iterator[str]:
-    """The regions that these lines say the call was in."""
-    for _, leaf in lines:
-        if b'"kind":"call.' in leaf:
-            fields = decode(leaf)
-            yield from (str(fields[name]) for name in ("home", "into") if name in fields)
+    return _Found(lines, boxes, named_regions(leaf for _, leaf in lines))
 
 
 def _events(reader: Reader, digests: Sequence[bytes]) -> list[tuple[int, bytes]]:

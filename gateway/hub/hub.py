@@ -21,11 +21,11 @@ from gateway.core.session import Phase, Session
 from gateway.core.step import Step
 from gateway.core.types import Level, Role
 from gateway.hub.continuity import Continuity, Shown
-from gateway.hub.enactment import Enactment
 from gateway.hub.entrances import Entrances
 from gateway.hub.interpreter import Interpreter, digests, joining
 from gateway.hub.live import LiveCall
 from gateway.hub.messages import Messages
+from gateway.hub.porter import Porter
 
 MOST_CALLS: Final = 1000
 """Calls one session may have joined at a time."""
@@ -46,13 +46,11 @@ PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", s
 class Hub:
     """The way in for sessions."""
 
-    def __init__(
-        self, interpreter: Interpreter, messages: Messages, enactment: Enactment, continuity: Continuity
-    ) -> None:
+    def __init__(self, interpreter: Interpreter, messages: Messages, porter: Porter, continuity: Continuity) -> None:
         self._interpreter: Final = interpreter
         self._continuity: Final = continuity
         self._messages: Final = messages
-        self._enactment: Final = enactment
+        self._porter: Final = porter
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
@@ -117,7 +115,7 @@ class Hub:
 
     def turned_away(self, reason: str) -> None:
         """Somebody whose data may not be here said hello: recorded without saying who."""
-        self._enactment.refuse("hello", reason)
+        self._porter.turn_away("hello", reason)
 
     def lost(self, session: Session, reason: str) -> None:
         """The session is gone from all its calls: `left`, `disconnected` or `slow`."""

@@ -43,13 +43,13 @@ class Taken:
 class Intake:
     """Takes events in. Owned by the loop."""
 
-    def __init__(self, interpreter: Interpreter, enactment: Enactment, region: str) -> None:
-        """`region` keeps the marks of events, which say nothing of their content."""
+    def __init__(self, interpreter: Interpreter, enactment: Enactment) -> None:
         self._interpreter: Final = interpreter
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
         self._enactment: Final = enactment
-        self._region: Final = region
+        self._region: Final = interpreter.homes.unclaimed
+        """Keeps the marks of events, which say nothing of their content."""
         self._taking: Final[dict[bytes, Outcome]] = {}
         self._recent: Final[dict[bytes, None]] = {}
         self._loop: Final = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from gateway.core.effects import Effect, Record
 from gateway.core.fusion import Claim
 from gateway.core.ids import NewId
 from gateway.core.presence import Presence
+from gateway.core.residency import Homes
 from gateway.core.session import Session
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change
@@ -43,13 +44,12 @@ class Interpreter:
         ledgers: Ledgers,
         metrics: Metrics,
         policy: Policy,
-        homes: dict[str, str],
+        homes: Homes,
         now: Callable[[], datetime],
         new_id: NewId,
         entropy: Entropy,
         broken: Callable[[str], None],
     ) -> None:
-        """`homes` gives each organisation's home region, and the region for calls that nobody claims (under "")."""
         self.ledgers: Final = ledgers
         self.metrics: Final = metrics
         self.now: Final = now
@@ -57,8 +57,7 @@ class Interpreter:
         self.homes: Final = homes
         self._scribe: Final = Scribe(entropy)
         self._alarms: list[tuple[datetime, CallKey]] = []
-        organizations = [each for each in homes if each]
-        self.registry: Final = Registry(ledgers, policy, organizations, now, self._ready, broken)
+        self.registry: Final = Registry(ledgers, policy, homes.organizations, now, self._ready, broken)
         self.fanout: Final = Fanout(ledgers, metrics, now, self._note_sent)
 
     # Steps
@@ -100,9 +99,12 @@ class Interpreter:
     def _write(self, live: LiveCall, recorded: Sequence[facts.AnyFact], then: Callable[[], None] | None) -> Commit:
         ink = live.ink
         batches: dict[str, list[Written]] = {}
-        home = ink.home or self.homes[live.key.organization]
+        home = ink.home or self.homes.of(live.key.organization)
         ink.regions.setdefault(home)
+        ink.unserved = self.homes.unserved(live.key.organization)
         for fact in recorded:
+            if isinstance(fact, facts.CallOpened):
+                live.call.unserved.update(ink.unserved)
             if isinstance(fact, facts.NoticeIssued):
                 self.registry.notices[fact.notice] = live
                 self.metrics.notice_issued(fact.capability, fact.change)

@@ -41,10 +41,14 @@ class Box(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class Ink:
-    """What translation must remember of one call: its regions so far and the salts of its presences."""
+    """What translation must remember of one call: its regions so far and the salts of its presences.
+
+    `unserved` are the regions of its organisation that are not served now.
+    """
 
     regions: dict[str, None] = field(default_factory=dict)
     salts: dict[str, bytes] = field(default_factory=dict)
+    unserved: tuple[str, ...] = ()
 
     @property
     def home(self) -> str | None:
@@ -88,6 +92,8 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
     match fact:
         case facts.CallOpened():
             entry["home"] = ink.home
+            if ink.unserved:
+                entry["unserved"] = list(ink.unserved)
         case facts.PresenceOpened():
             entry.pop("name", None)
             entry.pop("participant", None)
@@ -108,6 +114,18 @@ def from_entry(leaf: bytes, boxes: Mapping[str, Box | None]) -> facts.AnyFact | 
         entry["participant"] = None if box is None else box.participant
         entry["name"] = None if box is None else box.name
     return msgspec.convert(entry, facts.BY_KIND[entry["kind"]])
+
+
+def named_regions(leaves: Iterable[bytes]) -> frozenset[str]:
+    """The regions in which, by these entries, a call was or may have been."""
+    found: set[str] = set()
+    for leaf in leaves:
+        # Most entries are about presences and need not be read.
+        if b'"kind":"call.' in leaf:
+            fields: dict[str, Any] = msgspec.json.decode(leaf)
+            found.update(fields[name] for name in ("home", "into") if name in fields)
+            found.update(fields.get("unserved", ()))
+    return frozenset(found)
 
 
 def open_box(box: bytes | None) -> Box | None:

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from gateway.core import facts
 from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
-from gateway.hub.journal import Box, Ink, Written, from_entry, open_box
+from gateway.hub.journal import Box, Ink, Written, from_entry, named_regions, open_box
 from storage.entry import decode
 from storage.errors import StorageError
 from storage.operations import Operation, SweepOutcome
@@ -69,12 +69,14 @@ class _Part:
 class StoredCall:
     """What one region knows of a call and of those merged into it: the facts in order with their entries.
 
-    `homes` has, for each of these calls that opened here, since when it is known and its home region.
+    `homes` has, for each of these calls that opened here, since when it is known and its home region; `named` are the
+    regions that its entries name.
     """
 
     homes: Mapping[CallKey, tuple[datetime, str]]
     facts: tuple[tuple[facts.AnyFact, int], ...]
     salts: Mapping[str, bytes]
+    named: frozenset[str]
 
 
 class Ledgers:
@@ -267,6 +269,7 @@ def gathered(lines: Iterable[tuple[int, bytes]], boxes: Mapping[str, Box | None]
     """What these lines of a region, each with its number, say of a call."""
     found: list[tuple[facts.AnyFact, int]] = []
     homes: dict[CallKey, tuple[datetime, str]] = {}
+    lines = list(lines)
     for entry, leaf in lines:
         fact = from_entry(leaf, boxes)
         if fact is not None:
@@ -274,7 +277,7 @@ def gathered(lines: Iterable[tuple[int, bytes]], boxes: Mapping[str, Box | None]
         if isinstance(fact, facts.CallOpened) and fact.call not in homes:
             homes[fact.call] = fact.at, str(decode(leaf)["home"])
     salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
-    return StoredCall(homes, tuple(found), salts)
+    return StoredCall(homes, tuple(found), salts, named_regions(leaf for _, leaf in lines))
 
 
 def homes_of(stored: Mapping[str, StoredCall]) -> dict[CallKey, str]:

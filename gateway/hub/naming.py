@@ -32,8 +32,10 @@ class Naming:
     async def name(self, key: CallKey, aliases: tuple[str, ...]) -> list[Outcome]:
         """Give the call these names and no others; what is returned resolves when that is durable.
 
-        Raises `Refusal` (409) if another call that is on goes by one of them.
+        Raises `Refusal` (409) if another call that is on goes by one of them, `Unserved` for an organisation none of
+        whose regions is served.
         """
+        self._interpreter.homes.of(key.organization)
         self._check(key, aliases)
         live = await self._registry.get(key)
         self._check(key, aliases)
@@ -58,7 +60,7 @@ class Naming:
     def _keep(self, key: CallKey) -> Outcome:
         outcome: Outcome = self._loop.create_future()
         live = self._registry.calls.get(key)
-        home = (live.ink.home if live is not None else None) or self._interpreter.homes[key.organization]
+        home = (live.ink.home if live is not None else None) or self._interpreter.homes.of(key.organization)
         names = NameCall(key, self._registry.names.of(key))
         self._ledgers.submit(home, [names], lambda _: resolve(outcome))
         return outcome
@@ -84,6 +86,7 @@ class Naming:
         for region in source.ink.regions:
             live.ink.regions.setdefault(region)
         live.ink.salts.update(source.ink.salts)
+        live.call.unserved |= source.call.unserved
         for session in source.members:
             name = session.joined.pop(source.key, source.key.call)
             session.joined.setdefault(live.key, name)

@@ -134,6 +134,7 @@ class Registry:
             return
         live = LiveCall(Call(key, self.policy), Ink(), self._now())
         missing = restore(live, stored)
+        live.call.unserved.update(*(each.named - self._ledgers.regions.keys() for each in stored.values()))
         self.calls[key] = live
         for notice in live.call.notices:
             self.notices[notice] = live

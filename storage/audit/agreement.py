@@ -1,7 +1,8 @@
 """Whether the entries of a pack agree with one another: what is signed is not yet true, and may contradict itself.
 
 Rules: a presence begins once, and what is said of it stands behind that in the same ledger; of a notice every copy is
-the same, and what was answered was told; a call has one home. Nothing here is believed of a single entry.
+the same, and what was answered was told; a call has one home, unless the ledger of another region says itself that the
+home was not served. Nothing here is believed of a single entry.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from storage.audit import entries
 from storage.audit.entries import Entry, Malformed
+from storage.audit.order import homes
 
 
 def check_agreement(regions: Mapping[str, Sequence[Entry]]) -> None:
     """Raises Malformed at the first entry that contradicts another."""
     begun: set[str] = set()
     told: dict[str, entries.Issued] = {}
-    homes: dict[str, str] = {}
+    home = homes(regions)
     for region in sorted(regions):
         here: set[str] = set()
         for entry in regions[region]:
@@ -24,7 +26,7 @@ def check_agreement(regions: Mapping[str, Sequence[Entry]]) -> None:
             fact = entry.fact
             if isinstance(fact, entries.Issued) and told.setdefault(fact.notice, fact) != fact:
                 raise Malformed(f"{_place(entry)}: another copy of the notice says otherwise")
-            if isinstance(fact, entries.CallOpened) and homes.setdefault(fact.call, fact.home) != fact.home:
+            if isinstance(fact, entries.CallOpened) and home[fact.call] not in (fact.home, *fact.unserved):
                 raise Malformed(f"{_place(entry)}: the call is at home elsewhere")
     for entry in (entry for region in sorted(regions) for entry in regions[region]):
         if isinstance(entry.fact, entries.Proved) and not _was_told(entry.fact, told.get(entry.fact.notice)):

@@ -37,9 +37,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
 
 
 class CallOpened(Told, frozen=True, kw_only=True, tag="call.opened"):
-    """The call is on; `home` is the region that owns it."""
+    """The call is on; `home` is the region that owns it. `unserved` are regions that were not served then."""
 
     home: str
+    unserved: tuple[str, ...] = ()
 
 
 class CallEnded(Told, frozen=True, kw_only=True, tag="call.ended"):

@@ -92,12 +92,14 @@ def _check_regions(parts: Mapping[str, Part], family: Set[str]) -> None:
     """Every region that the entries say the call was in is there, and something of every call that became part."""
     opened = set()
     for fact in _facts(parts):
-        where = fact.home if isinstance(fact, entries.CallOpened) else None
+        named: tuple[str, ...] = ()
         if isinstance(fact, entries.CallSpread):
-            where = fact.into
+            named = (fact.into,)
         if isinstance(fact, entries.CallOpened):
+            named = (fact.home, *fact.unserved)
             opened.add(fact.call)
-        if where is not None and where not in parts:
-            raise Malformed(f"the call was in region {where} too, of which nothing is there")
+        for region in named:
+            if region not in parts:
+                raise Malformed(f"the call was in region {region} too, of which nothing is there")
     for missing in sorted(family - opened):
         raise Malformed(f"call {missing} became part of it, and of its beginning nothing is there")

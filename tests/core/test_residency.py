@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.residency import Placement, Residency, Unserved, resource_of
+from gateway.core.residency import Homes, Placement, Residency, Unserved, resource_of
 
 RESOURCE = "11111111-aaaa-1111-1111-111111111111"
 USER = "00000013-2ff6-1234-5678-000000000001"
@@ -76,3 +76,41 @@ def test_an_unknown_or_unserved_resource_is_refused(raw_id: str, reason: str) ->
         residency.place(raw_id)
     assert USER not in str(refused.value)
     assert refused.value.code == "region_not_served"
+
+
+PLACES = [Placement("asia", "contoso"), Placement("europe", "contoso"), Placement("europe", "fabrikam")]
+REGIONS = ("africa", "asia", "europe")
+
+
+@pytest.mark.parametrize(
+    ("served", "contoso", "unclaimed", "unserved"),
+    [
+        (("africa", "asia", "europe"), "asia", "africa", ()),
+        (("asia", "europe"), "asia", "asia", ()),
+        (("africa", "europe"), "europe", "africa", ("asia",)),
+        (("europe",), "europe", "europe", ("asia",)),
+    ],
+)
+def test_a_home_is_the_first_region_that_is_served(
+    served: tuple[str, ...], contoso: str, unclaimed: str, unserved: tuple[str, ...]
+) -> None:
+    """P4: where an organisation's first region is away its next is the home, and what is away is known by name."""
+    homes = Homes(PLACES, REGIONS, served)
+    assert (homes.of("contoso"), homes.of("fabrikam"), homes.of(""), homes.unclaimed) == (
+        contoso,
+        "europe",
+        unclaimed,
+        unclaimed,
+    )
+    assert homes.unserved("contoso") == unserved
+    assert homes.unserved("fabrikam") == ()
+    assert set(homes.unserved("")) == set(REGIONS) - set(served)
+
+
+@pytest.mark.parametrize("organization", ["fabrikam", "nobody"])
+def test_an_organisation_without_a_served_region_has_no_home(organization: str) -> None:
+    """P6: its calls are kept nowhere; that it exists is known all the same, so that nobody else gets them."""
+    homes = Homes(PLACES, REGIONS, ("africa", "asia"))
+    with pytest.raises(Unserved):
+        homes.of(organization)
+    assert homes.organizations == ("contoso", "fabrikam")

@@ -9,8 +9,8 @@ import stat
 import pytest
 
 from storage.residue import scan
-from tests.scenarios.events import joined, message, observed, roster
-from tests.scenarios.harness import EUROPE, NOWHERE, REGIONS, STATES, Gateway, of_kind, person
+from tests.scenarios.events import joined, message, observed, roster, stamp
+from tests.scenarios.harness import EUROPE, NOWHERE, REGIONS, STATES, Gateway, Json, of_kind, person
 from tests.scenarios.peers import Dial, Ended
 
 CANARY = secrets.token_hex(12)
@@ -18,7 +18,7 @@ STRANGER = person(f"stranger-{CANARY}", NOWHERE)
 CAPITALS = EUROPE.upper()
 
 
-async def _refused(gateway: Gateway) -> list[dict[str, object]]:
+async def _refused(gateway: Gateway) -> list[Json]:
     return of_kind(await gateway.entries(), "refused")
 
 
@@ -69,10 +69,60 @@ async def test_no_token_is_minted_for_an_unserved_resource(gateway: Gateway, cal
     assert len(told.stderr.splitlines()) == 1
 
 
-async def test_a_message_is_only_asked_for_where_it_may_be(gateway: Gateway) -> None:
-    """P6: a question about somebody unserved is refused, not answered with an empty region."""
-    answer = await gateway.ask("GET", f"/v1/messages/{STRANGER}")
-    assert 400 <= answer.status_code < 500
+@pytest.mark.parametrize("door", ["token", "message"])
+async def test_who_is_asked_for_and_has_no_place_here_is_refused_and_recorded(gateway: Gateway, door: str) -> None:
+    """P6: a token for, and a question about, somebody unserved is refused with 404, and the entry names nobody."""
+    before = len(await _refused(gateway))
+    if door == "token":
+        answer = await gateway.ask("POST", "/v1/tokens", json={"participant": STRANGER, "calls": ["call"]})
+    else:
+        answer = await gateway.ask("GET", f"/v1/messages/{STRANGER}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "region_not_served")
+    assert CANARY not in answer.text
+    async with asyncio.timeout(5):
+        while len(refused := await _refused(gateway)) == before:
+            await asyncio.sleep(0.02)
+    assert [(each["door"], each["reason"]) for each in refused[before:]] == [(door, "region_not_served")]
+    assert CANARY not in str(refused)
+
+
+async def test_who_has_a_place_is_not_recorded_as_refused(gateway: Gateway, call: str) -> None:
+    """P6: tokens and questions that may be asked leave no refusal behind."""
+    before = len(await _refused(gateway))
+    assert (await gateway.ask("POST", "/v1/tokens", json={"participant": person("a"), "calls": [call]})).is_success
+    assert (await gateway.ask("GET", f"/v1/messages/{person('nobody')}")).json()["code"] == "not_found"
+    await gateway.tell(observed(call))
+    assert len(await _refused(gateway)) == before
+
+
+async def test_a_session_cannot_become_somebody_elsewhere(gateway: Gateway, dial: Dial, call: str) -> None:
+    """P6: a refresh to a person of another region, or of none that is served, ends the session; what it says then is
+    kept nowhere."""
+    for other in (STRANGER, person(f"bella-{CANARY}", STATES)):
+        peer = await dial(f"anna-{CANARY}", call)
+        await peer.send("refresh", token=gateway.token(other, call))
+        text = f"text {CANARY}"
+        await peer.send("message", id="1", thread="t", message="m", version=1, sent_at=stamp(), content=text)
+        assert await peer.ended() == 4401
+        for participant in (other, peer.participant):
+            assert (await gateway.ask("GET", f"/v1/messages/{participant}")).status_code == 404
+
+
+async def test_a_flood_of_refusals_costs_few_entries(own_gateway: Gateway) -> None:
+    """P9: whoever knocks 400 times in vain is counted 400 times, written about a hundred times, and summed up."""
+    gateway = own_gateway.start()
+    for _ in range(400):
+        assert (await gateway.ask("GET", f"/v1/messages/{STRANGER}")).status_code == 404
+    await asyncio.sleep(1.5)
+    await gateway.ask("GET", f"/v1/messages/{STRANGER}")
+    metrics = (await gateway.ask("GET", "/metrics")).text
+    assert 'gateway_turned_away_total{door="message"} 401.0' in metrics
+    async with asyncio.timeout(5):
+        while not (summed := [each for each in await _refused(gateway) if "left_out" in each]):
+            await asyncio.sleep(0.02)
+    refused = await _refused(gateway)
+    assert 100 <= len(refused) < 150
+    assert len(refused) + sum(each["left_out"] for each in summed) == 401
 
 
 async def test_a_resource_is_known_in_any_case(gateway: Gateway, dial: Dial, call: str) -> None:

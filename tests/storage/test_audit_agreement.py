@@ -115,3 +115,22 @@ def test_a_call_has_one_home() -> None:
     states = ledger("unitedstates", {**OPENED, "home": "unitedstates"})
     with pytest.raises(Malformed, match="at home elsewhere"):
         check_agreement({"europe": ledger("europe", OPENED), "unitedstates": states})
+
+
+def test_a_home_that_was_not_served_may_have_been_stood_in_for() -> None:
+    """Who opened a call while its home was away says so; the home of the first opening holds, whichever that is."""
+    later = {"at": "2026-11-23T15:00:00.000Z"}
+    stand_in = {**OPENED, "home": "unitedstates", "unserved": ["europe"]}
+    europe = ledger("europe", OPENED)
+    check_agreement({"europe": europe, "unitedstates": ledger("unitedstates", {**stand_in, **later})})
+    check_agreement(
+        {"europe": [], "unitedstates": ledger("unitedstates", stand_in, {**OPENED, "home": "unitedstates"})}
+    )
+
+
+@pytest.mark.parametrize("unserved", [[], ["asia"], ["unitedstates"]])
+def test_a_home_that_was_served_is_stood_in_for_by_nobody(unserved: list[str]) -> None:
+    """That some other region was away is no reason to be the home."""
+    states = ledger("unitedstates", {**OPENED, "home": "unitedstates", "unserved": unserved})
+    with pytest.raises(Malformed, match="at home elsewhere"):
+        check_agreement({"europe": ledger("europe", OPENED), "unitedstates": states})

@@ -103,6 +103,7 @@ WRONG: dict[str, list[dict[str, Any]]] = {
     "an event of a call": [opened(), line("event", 0, "review")],
     "another region": [opened(), line("overdue", 1, region="asia")],
     "a home that is not there": [opened(0, home="asia")],
+    "a region that may know of it": [opened() | {"unserved": ["asia"]}],
     "a region that is not there": [opened(), line("call.spread", 1, into="asia")],
     "a merged call of which nothing is there": [opened(), merged(1, "alias")],
     "nothing": [],
