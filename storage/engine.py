@@ -19,6 +19,7 @@ else:
 __all__ = [
     "OLDEST",
     "STORAGE_FAILURES",
+    "connect_copy",
     "connect_reader",
     "connect_resting",
     "connect_writer",
@@ -62,6 +63,14 @@ _WRITER: Final = (
 )
 
 
+_COPY: Final = (
+    # One who fails begins anew with another file, so nothing has to be taken back, and it is synced once.
+    "PRAGMA locking_mode = EXCLUSIVE",
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+)
+
+
 def is_storage_failure(error: BaseException) -> bool:
     """Whether `error` is the engine's and says that the file or the disk failed, rather than the statement."""
     if not isinstance(error, sqlite3.Error):
@@ -85,6 +94,14 @@ def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 def connect_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes and checkpoints `path`, which exists. Raises sqlite3.Error."""
     return _connect(f"{path.absolute().as_uri()}?mode=rw", (*_SAFE, *_WRITER))
+
+
+def connect_copy(path: Path) -> sqlite3.Connection:
+    """A connection to the empty file `path` that a whole copy is written by; nothing else appears beside it.
+
+    Whoever closes it syncs the file. Raises sqlite3.Error.
+    """
+    return _connect(f"{path.absolute().as_uri()}?mode=rw", (*_SAFE, *_COPY))
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

@@ -45,7 +45,7 @@ def new_file(out: Path) -> Iterator[Callable[[bytes], None]]:
         yield write
         with _said_of(out):
             os.fsync(file.fileno())
-            _name(aside, out)
+            give_name(aside, out)
             os.fsync(directory)
 
 
@@ -57,7 +57,11 @@ def _check_free(out: Path) -> None:
     raise _exists()
 
 
-def _name(aside: Path, out: Path) -> None:
+def give_name(aside: Path, out: Path) -> None:
+    """Give the file `aside` the name `out`, beside its own. Raises FileExistsError where there is such a file; OSError.
+
+    Where a file system knows no second name `aside` loses its own.
+    """
     try:
         # Unlike a rename, a link never replaces what somebody else wrote there meanwhile.
         os.link(aside, out)

@@ -37,6 +37,7 @@ class Premises:
         self.verifier = key_directory / "verifier.vkey"
         self.identity = key_directory / "identity.json"
         self.erasures = key_directory / "erasures"
+        self.newest = key_directory / "newest"
 
     def refuse(self, what: str, where: Path, remedy: str) -> RegionRefused:
         """The refusal to raise."""
@@ -51,20 +52,23 @@ class Premises:
             if has_file and not os.path.lexists(key):
                 raise self.refuse("there is data but no key", key, RESTORE)
         for directory in (self.directory, self.key_directory):
-            try:
-                _make_directories(directory)
-            except OSError as error:
-                raise self.refuse(f"cannot make the directory ({error.strerror})", directory, "check it") from error
-            self._check(directory, directory=True)
+            self.make(directory)
         place, other = self.directory.resolve(), self.key_directory.resolve()
         if place == other or place in other.parents or other in place.parents:
             raise self.refuse("keys and data lie in one another", self.key_directory, "keep the keys elsewhere")
-        keys = (self.master, self.slots, self.signing, self.witness, self.identity)
+        keys = (self.master, self.slots, self.signing, self.witness, self.identity, self.erasures, self.newest)
         for path in (self.database, self.lock, self.label, *keys):
             self.has(path)
-        self.has(self.erasures)
         for suffix in ("-wal", "-shm"):
             self.has(self.database.with_name(self.database.name + suffix))
+
+    def make(self, directory: Path) -> None:
+        """Make the directory if it is missing. Raises RegionRefused if it cannot be, or is not private and our own."""
+        try:
+            _make_directories(directory)
+        except OSError as error:
+            raise self.refuse(f"cannot make the directory ({error.strerror})", directory, "check it") from error
+        self._check(directory, directory=True)
 
     def has(self, path: Path) -> bool:
         """Whether the file is there. Raises RegionRefused if it is not a private file of our own."""

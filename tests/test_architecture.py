@@ -31,7 +31,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.control": {ADAPTER: "desk events http ledgers routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
-    "gateway.cli": {ROOT: "asking commands evidence init ledger views"},
+    "gateway.cli": {ROOT: "asking backup commands evidence init ledger views"},
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
@@ -39,9 +39,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
-        TABLES: """apply calls certificates chores clock condition connection copies cosigning engine erasing erasures
-            identity keyring ledger manifest messages newfile persistence premises presences reader rulebook rules
-            schema shape signing slots sweep timestamping transaction tree vault wal writer""",
+        TABLES: """apply backup calls certificates chores clock condition connection copies cosigning engine erasing
+            erasures identity keyring ledger manifest messages newfile persistence premises presences reader
+            rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal writer""",
         FACADE: "region residue",
     },
     "storage.audit": {
@@ -64,7 +64,7 @@ PURE_STANDARD = (
 
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "aiomqtt": frozenset({"gateway.mqtt"}),
-    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "commands", "evidence", "ledger")}),
+    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "backup", "commands", "evidence", "ledger")}),
     # Secret boxes, signatures and authorities' certificates share a library, not a purpose.
     "cryptography": frozenset({"storage.signing", "storage.timestamping", "storage.vault"}),
     "httpx": frozenset({"gateway.outbound"}),

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.asking import LEVELS, call_argument, config_option, json_option, organization_option, running
+from gateway.cli.backup import backup
 from gateway.cli.evidence import evidence
 from gateway.cli.ledger import ledger
 from gateway.config import ConfigError, load
@@ -198,6 +199,7 @@ def scan(data: Path, needle_file: Path) -> int:
     return 1 if hits else 0
 
 
+cli.add_command(backup)
 cli.add_command(evidence)
 cli.add_command(ledger)
 

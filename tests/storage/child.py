@@ -13,8 +13,11 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from storage import backup
 from storage.connection import WritingConnection
+from storage.newfile import give_name
 from storage.operations import SealPresence
+from storage.premises import Premises
 from storage.region import Region
 from storage.vault import Vault
 from storage.writer import Completed
@@ -99,6 +102,20 @@ def die_after_a_failed_commit(root: Path) -> None:
         desk.do(SealPresence(f"p_{number}", CALL, "8:acs:r_1", b"box", START))
 
 
+def die_in_backup(root: Path, when: str) -> None:
+    """Copy the region away, and be killed when the copy is written, or has its name and not yet that alone."""
+    if when == "written":
+        vars(backup)["look_into"] = die
+    else:
+
+        def give_and_die(aside: Path, out: Path) -> None:
+            give_name(aside, out)
+            die()
+
+        vars(backup)["give_name"] = give_and_die
+    list(backup.back_up([Premises("europe", root / "data" / "europe", root / "keys" / "europe")], root / "copies"))
+
+
 if __name__ == "__main__":
     what, place = sys.argv[1], Path(sys.argv[2])
     if what == "write":
@@ -107,5 +124,7 @@ if __name__ == "__main__":
         die_in_superseding(place)
     elif what == "fail":
         die_after_a_failed_commit(place)
+    elif what.startswith("backup "):
+        die_in_backup(place, what.removeprefix("backup "))
     else:
         die_in_sweep(place, what)
