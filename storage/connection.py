@@ -31,6 +31,7 @@ class WritingConnection:
         """Connect. Raises sqlite3.Error."""
         self._path = path
         self._vault = keys.vault
+        self._memory = keys.memory
         self._suspect = False
         connection = connect_writer(path)
         self.transaction: Final = Transaction(connection, keys, Ledger(connection, keys.signer, clock), terms)
@@ -49,6 +50,7 @@ class WritingConnection:
             if is_storage_failure(error):
                 raise StorageUnavailable(f"the region's file cannot be written: {error}") from error
             raise
+        self._memory.keep(transaction.ledger.checkpoint)
         return result
 
     def _roll_back(self, error: BaseException) -> None:

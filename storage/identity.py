@@ -18,6 +18,7 @@ from storage.erasures import Erasures
 from storage.keyring import Keyring, confirm, take_keyring
 from storage.manifest import COPIES, Manifest, read_manifests, write_manifests
 from storage.premises import RESTORE, Premises, sync_directory, write_file
+from storage.remembered import Memory, compare
 from storage.schema import migrate
 from storage.shape import read_shape
 from storage.signing import Signer
@@ -45,6 +46,7 @@ class Keys(NamedTuple):
     witness: Signer
     public: str
     erased: Erasures
+    memory: Memory
 
 
 def establish(premises: Premises, ledger: str) -> Keys:
@@ -72,16 +74,20 @@ def establish(premises: Premises, ledger: str) -> Keys:
     try:
         if manifest is not None:
             _inspect(premises, master, manifest, keyring)
+        compare(premises)
         identity = _establish_file(premises, master, manifest)
         if noted is None or noted.copies != COPIES:
             sync_directory(premises.directory)
             write_manifests(premises, identity.uuid, identity.epoch)
         slots.reclaim(_used_slots(premises, slots))
         confirm(premises, keyring)
+        memory = Memory(premises)
     except BaseException:
         vault.close()
         raise
-    return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures))
+    return Keys(
+        vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures), memory
+    )
 
 
 def _inspect(premises: Premises, master: bytes, manifest: Manifest, keyring: Keyring) -> None:

@@ -80,6 +80,7 @@ class Region:
                 undo.callback(reader.close)
                 writer.finish_leftovers()
                 premises.prepare()
+                keys.memory.write(writer.checkpoint)
             except RegionRefused:
                 raise
             except (OSError, sqlite3.Error, StorageUnavailable) as error:
@@ -152,6 +153,7 @@ class Region:
             return 0
         self._closed = True
         unwritten = self._writer.stop(timeout)
+        self._keys.memory.write(self._writer.checkpoint)
         self._reader.close()
         self._writer.close()
         self._keys.vault.close()

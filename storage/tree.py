@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from storage.clock import Pace
 from storage.engine import sqlite3
-from storage.merkle import HASH_SIZE, TILE_WIDTH, Edge, Tiles
+from storage.merkle import HASH_SIZE, TILE_WIDTH, Edge, Tiles, root_at
 
 EMPTY: Final = Edge(0, ())
 """The edge of a tree without leaves."""
@@ -76,6 +76,14 @@ def plant(connection: sqlite3.Connection) -> None:
         edge, completed = edge.extend([found for (found,) in batch])
         grow(connection.execute, completed)
     write_head(connection.execute, Head(edge, edge.root(), None))
+
+
+def root_of(execute: Execute, size: int) -> bytes | None:
+    """The root over the first `size` entries by the stored tiles; None where they do not give one."""
+    try:
+        return root_at(size, tiles(execute).node)
+    except ValueError:
+        return None
 
 
 def tiles(execute: Execute) -> Tiles:

@@ -41,7 +41,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
         TABLES: """apply backup calls certificates chores clock condition connection copies cosigning engine erasing
             erasures identity keyring ledger manifest messages newfile persistence premises presences reader
-            rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal writer""",
+            remembered rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal
+            writer""",
         FACADE: "region residue",
     },
     "storage.audit": {

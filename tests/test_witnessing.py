@@ -18,6 +18,7 @@ from storage.engine import connect_writer
 from storage.note import COSIGNATURE, Note, Signature, parse_checkpoint, parse_note, parse_verifiers
 from storage.operations import Append, SignCheckpoint
 from storage.signing import Signer, judge, load, new_key
+from tests.storage.desk import forget
 
 REGIONS = ("asia", "europe", "unitedstates")
 NOW = datetime(2026, 11, 23, 14, tzinfo=UTC)
@@ -56,6 +57,7 @@ class Stand:
     def put_back(self, region: str) -> None:
         shutil.rmtree(self.data(region))
         shutil.copytree(self.root / f"copy-{region}", self.data(region))
+        forget(self.root / "keys" / region)
 
     async def append(self, region: str, *texts: str) -> None:
         leaves = [Append(b'{"kind":"%b"}' % text.encode(), None) for text in texts]

@@ -16,6 +16,7 @@ from gateway.client import Client, Forked, connect
 from storage.note import Checkpoint, parse_checkpoint, parse_note
 from tests.scenarios.events import observed
 from tests.scenarios.harness import Gateway, person
+from tests.storage.desk import forget
 
 ANNA = person("anna")
 
@@ -71,6 +72,7 @@ def put_back(gateway: Gateway, copy: Path) -> None:
     """The region's directory as it was when `copy` was made; the gateway is not running."""
     shutil.rmtree(gateway.data / "europe")
     shutil.copytree(copy, gateway.data / "europe")
+    forget(gateway.directory / "keys" / "europe")
 
 
 async def forks_reported(gateway: Gateway) -> tuple[float, list[str]]:

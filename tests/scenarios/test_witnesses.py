@@ -15,6 +15,7 @@ from storage.note import Note, parse_checkpoint, parse_note, parse_verifiers
 from storage.signing import judge
 from tests.scenarios.events import joined, observed
 from tests.scenarios.harness import REGIONS, STATES, Gateway, person
+from tests.storage.desk import forget
 
 SETTINGS = {"LEDGER__WITNESSES_FILE": "witnesses.vkey", "LEDGER__NAME": "notices.example"}
 SISTER = dict(zip(REGIONS, reversed(REGIONS), strict=True))
@@ -89,6 +90,7 @@ def copy(gateway: Gateway, region: str, to: Path) -> None:
 def put_back(gateway: Gateway, region: str, kept: Path) -> None:
     shutil.rmtree(gateway.data / region)
     shutil.copytree(kept, gateway.data / region)
+    forget(gateway.directory / "keys" / region)
 
 
 async def test_each_region_carries_the_others_word(gateway: Gateway) -> None:

@@ -18,7 +18,7 @@ from storage.merkle import Edge, leaf_hash
 from storage.note import COSIGNATURE, ED25519, Checkpoint, Note, Verifier, parse_note, parse_verifiers
 from storage.operations import Append, Call, KeepCosignature, Operation, SignCheckpoint
 from storage.signing import Signer, load
-from tests.storage.desk import Desk
+from tests.storage.desk import Desk, forget
 
 ORIGIN = "notification-gateway/europe"
 SIGNED = (0, 100, 300, 301, 600)
@@ -73,6 +73,7 @@ class Written:
         with edited(place / "data" / "europe" / "region.db") as connection:
             if upto is not None:
                 truncate(connection, upto, forget=True)
+        forget(place / "keys" / "europe")
         desk = Desk(place)
         desk.do(*operations, SignCheckpoint())
         assert desk.close() == 0

@@ -20,7 +20,7 @@ from storage.engine import connect_writer
 from storage.note import COSIGNATURE, ED25519, Note, Verifier, encoded, parse_note, parse_verifiers
 from storage.operations import SignCheckpoint
 from storage.signing import judge, load, new_key
-from tests.storage.desk import Desk, append
+from tests.storage.desk import Desk, append, forget
 
 NOW = 1_795_471_200
 ORIGIN = "notification-gateway/europe"
@@ -160,6 +160,7 @@ def test_another_history_is_refused(outside: Outside, tmp_path: Path, texts: lis
     outside.grow("x")
     outside.ask()
     outside.desk.close()
+    forget(outside.desk.keys)
     forked = Desk(tmp_path, data=copy)
     forked.do(*(append(text) for text in texts), SignCheckpoint())
     note = forked.region.checkpoint

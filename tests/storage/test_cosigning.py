@@ -15,7 +15,7 @@ from storage.merkle import EMPTY_ROOT
 from storage.note import Checkpoint, Note, Verifier, parse_checkpoint, parse_note, parse_signature, parse_verifiers
 from storage.operations import Cosign, CosignOutcome, KeepCosignature, KeepTimestamp, SignCheckpoint
 from storage.signing import judge, load, new_key
-from tests.storage.desk import START, Desk, append
+from tests.storage.desk import START, Desk, append, forget
 
 ORIGIN = "notification-gateway/europe"
 WITNESS = "notification-gateway/unitedstates/witness"
@@ -153,6 +153,7 @@ def test_another_history_is_refused(tmp_path: Path, states: Desk, before: list[s
     with opened(tmp_path, "europe") as europe:
         assert ask(states, grow(europe, *before).cosign(0)).kind == "cosigned"
     size = 3 + len(before)
+    forget(tmp_path / "keys" / "europe")
     forked = Desk(tmp_path, "europe", data=copy)
     try:
         assert refused(states, grow(forked, *after).cosign(size)) == "forked"

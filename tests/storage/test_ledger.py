@@ -423,7 +423,7 @@ def without_tree(desk: Desk) -> list[tuple[int, bytes]]:
         connection.executemany(
             "UPDATE entries SET leaf = ?, hash = ? WHERE seq = ?", [(leaf, leaf_hash(leaf), seq) for seq, leaf in found]
         )
-    for key in ("signing.key", "witness.key", "verifier.vkey"):
+    for key in ("signing.key", "witness.key", "verifier.vkey", "newest"):
         (desk.keys / key).unlink()
     return found
 

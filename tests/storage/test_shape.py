@@ -20,7 +20,7 @@ from storage.schema import migrate
 from storage.shape import Shape, read_shape
 from storage.tables import BOOK, FIRST, LEDGER
 from tests.storage.audited import noted
-from tests.storage.desk import Desk
+from tests.storage.desk import Desk, forget
 from tests.storage.former import without_policies
 from tests.storage.powerloss import Image
 
@@ -196,6 +196,7 @@ def test_a_file_from_before_there_was_a_ledger(region: Desk) -> None:
     assert verify(region.data, parse_verifiers(region.region.verifier)).exit == UNVERIFIABLE
     doctor(region, "CREATE VIEW v AS SELECT 1")
     (region.keys / "identity.json").unlink()
+    forget(region.keys)
     with pytest.raises(RegionRefused, match="view v does not belong there"):
         Desk(root)
     doctor(region, "DROP VIEW v")
