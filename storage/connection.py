@@ -87,8 +87,9 @@ class WritingConnection:
 
     def close(self) -> None:
         """Copy the log into the file, where possible, and give the connection back."""
-        # The log is durable as it is; only its size is at stake.
+        # The log is durable as it is; only its size is at stake, so nobody waits for a stranger who reads on.
         with contextlib.suppress(sqlite3.Error):
+            self.transaction.execute("PRAGMA busy_timeout = 0").fetchall()
             self.transaction.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.transaction.connection.close()
 

@@ -1,8 +1,8 @@
 """Whether the schema of a region's file is what its migrations make.
 
-Rules: every object is compared word for word, none may be missing and none be there besides: a view, a trigger, a
-virtual table or a generated column would say what is in the file without being in it. The schema is read before any
-table is, and nothing of a foreign one is repeated but a plain name.
+Rules: every object is compared word for word, none may be missing and none be there besides, but the two tables that
+litestream makes: a view, a trigger, a virtual table or a generated column would say what is in the file without being
+in it. The schema is read before any table is, and nothing of a foreign one is repeated but a plain name.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from storage.tables import BOOK, MIGRATIONS, SET
 
 _Object = tuple[object, object, object, object]
 """Type, name, table and statement."""
+
+_GUESTS: Final = (
+    "CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
+    "CREATE TABLE _litestream_lock (id INTEGER)",
+)
+"""What litestream puts into a file that it replicates: one row that it counts up, and none. Nobody else reads them."""
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_]{1,64}")
 _TYPES: Final = ("table", "index", "view", "trigger")
@@ -39,6 +45,9 @@ def read_shape(connection: sqlite3.Connection) -> Shape:
         there = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
     except UnicodeDecodeError:  # what SQLite says of a broken schema repeats it
         return Shape(True, "the schema is damaged")
+    for guest in _made(_GUESTS):
+        if guest in there:
+            there.remove(guest)
     if sorted(there, key=repr) in [sorted(_made(BOOK[:count]), key=repr) for count in range(len(BOOK) + 1)]:
         return Shape(False, None)
     stages = [_made((*BOOK, *chain(*list(MIGRATIONS.values())[: count + 1]))) for count in range(len(MIGRATIONS))]

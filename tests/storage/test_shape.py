@@ -160,6 +160,75 @@ def test_the_schemas_own_table_cannot_be_replaced(region: Desk) -> None:
         assert verify(region.data, parse_verifiers(region.region.verifier)).exit == TAMPERED
 
 
+GUESTS = {
+    "_litestream_seq": "CREATE TABLE IF NOT EXISTS _litestream_seq (id INTEGER PRIMARY KEY, seq INTEGER)",
+    "_litestream_lock": "CREATE TABLE IF NOT EXISTS _litestream_lock (id INTEGER)",
+}
+"""What litestream 0.5.17 says to the engine."""
+
+
+@pytest.mark.parametrize("made", [list(GUESTS), list(GUESTS)[:1], list(GUESTS)[1:]], ids=len)
+def test_what_litestream_makes_is_tolerated(region: Desk, made: list[str]) -> None:
+    """By the gateway and by the verifier, both or one of them: it may be killed in between."""
+    doctor(region, *(GUESTS[name] for name in made))
+    assert fault(region) is None
+    assert verify(region.data, parse_verifiers(region.region.verifier)).exit == SOUND
+    again = Desk(region.data.parent.parent)
+    again.do(noted(40), SignCheckpoint())
+    again.close()
+    assert verify(region.data, parse_verifiers(region.region.verifier)).exit == SOUND
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq TEXT)",), "table _litestream_seq does not belong"),
+        (("CREATE TABLE _litestream_seq (id INTEGER PRIMARY KEY, seq  INTEGER)",), "table _litestream_seq does not"),
+        (("CREATE TABLE _litestream_lock (id INTEGER, more)",), "table _litestream_lock does not belong there"),
+        (("CREATE TABLE _LITESTREAM_LOCK (id INTEGER)",), "table _LITESTREAM_LOCK does not belong there"),
+        (("CREATE TABLE _litestream_more (id INTEGER)",), "table _litestream_more does not belong there"),
+        (
+            ("CREATE VIEW _litestream_lock(id) AS SELECT leaf FROM entries",),
+            "view _litestream_lock does not belong there",
+        ),
+        ((*GUESTS.values(), "CREATE INDEX i ON _litestream_seq(seq)"), "index i on _litestream_seq does not belong"),
+        (
+            (
+                *GUESTS.values(),
+                "CREATE TRIGGER t AFTER UPDATE ON _litestream_seq BEGIN DELETE FROM presences; END",
+            ),
+            "trigger t on _litestream_seq does not belong there",
+        ),
+        (
+            (*GUESTS.values(), *respelt("_litestream_lock", "id INTEGER", "id INTEGER CHECK (id)")),
+            "table _litestream_lock does not belong there",
+        ),
+        (("CREATE VIRTUAL TABLE _litestream_seq USING fts5(id, seq)",), "does not belong there"),
+    ],
+)
+def test_what_only_looks_like_litestreams_is_refused(region: Desk, statements: tuple[str, ...], said: str) -> None:
+    """A letter more, another kind of object, and whatever hangs on its tables."""
+    doctor(region, *statements)
+    found = verify(region.data, parse_verifiers(region.region.verifier))
+    assert found.exit == TAMPERED
+    assert said in found.line
+    with pytest.raises(RegionRefused, match="does not belong there"):
+        Desk(region.data.parent.parent)
+
+
+def test_a_guest_twice_is_refused(region: Desk) -> None:
+    """One of them would hide behind the other."""
+    doctor(
+        region,
+        *GUESTS.values(),
+        "PRAGMA writable_schema = ON",
+        "INSERT INTO sqlite_schema SELECT * FROM sqlite_schema WHERE name = '_litestream_lock'",
+    )
+    assert verify(region.data, parse_verifiers(region.region.verifier)).exit == TAMPERED
+    with pytest.raises(RegionRefused):
+        Desk(region.data.parent.parent)
+
+
 def test_what_the_migrations_make_has_no_fault(tmp_path: Path, region: Desk) -> None:
     """At every stage at which a crash or an older version may have left it; what is new is made by the next start."""
     assert fault(region) is None
