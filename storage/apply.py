@@ -23,6 +23,7 @@ from storage.operations import (
     OpenCall,
     Operation,
     RemoveRule,
+    ResetWitness,
     SealPresence,
     SetRule,
     SignCheckpoint,
@@ -58,6 +59,7 @@ _CARRIED_OUT_BY: Final[dict[type, Callable[[Transaction, Any], object]]] = {
     RemoveRule: rulebook.remove_rule,
     AskErasure: erasing.ask_erasure,
     Cosign: cosigning.cosign,
+    ResetWitness: cosigning.reset_witness,
     KeepCosignature: cosigning.keep_cosignature,
     KeepTimestamp: cosigning.keep_timestamp,
 }

@@ -21,7 +21,7 @@ from storage.premises import Premises, sync_directory
 from storage.shape import read_shape
 from storage.tree import read_head
 
-_BESIDE: Final = ("", "-wal", "-shm", "-journal")
+BESIDE: Final = ("", "-wal", "-shm", "-journal")
 """How the names end of what belongs to one file."""
 
 _ANEW: Final = "nothing is overwritten: name a new directory"
@@ -89,7 +89,7 @@ def _back_up(source: Premises, copy: Premises) -> Copied:
 
 
 def _check_free(copy: Premises) -> None:
-    for suffix in _BESIDE:
+    for suffix in BESIDE:
         if os.path.lexists(copy.database.with_name(copy.database.name + suffix)):
             raise _taken(copy)
 

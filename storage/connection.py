@@ -34,7 +34,8 @@ class WritingConnection:
         self._memory = keys.memory
         self._suspect = False
         connection = connect_writer(path)
-        self.transaction: Final = Transaction(connection, keys, Ledger(connection, keys.signer, clock), terms)
+        ledger = Ledger(connection, keys.signer, clock)
+        self.transaction: Final = Transaction(connection, keys.vault, ledger, keys.witness, keys.erased, terms)
 
     def transact(self, work: Callable[[], R]) -> R:
         """`work` in a transaction of its own. Raises StorageUnavailable, or what `work` brought upon itself."""

@@ -6,9 +6,9 @@ cosignature away; what contradicts what was seen is an answer, never an exceptio
 
 from __future__ import annotations
 
-from storage.moment import microseconds
+from storage.moment import microseconds, rfc3339
 from storage.note import Checkpoint, parse_verifiers
-from storage.operations import Cosign, CosignOutcome, KeepCosignature, KeepTimestamp
+from storage.operations import Cosign, CosignOutcome, KeepCosignature, KeepTimestamp, ResetWitness
 from storage.signing import ForeignKey, NoteRefused, opened
 from storage.transaction import Transaction
 from storage.witness import Forked, RolledBack, Seen, check_growth
@@ -52,6 +52,18 @@ def _remember(transaction: Transaction, vkey: str, checkpoint: Checkpoint) -> No
         " ON CONFLICT(origin) DO UPDATE SET size = excluded.size, root = excluded.root",
         (checkpoint.origin, vkey, checkpoint.size, checkpoint.root),
     )
+
+
+def reset_witness(transaction: Transaction, operation: ResetWitness) -> int | None:
+    """Forget the last checkpoint seen of this ledger; how many entries it had, None if none was seen."""
+    seen = _seen(transaction, operation.origin)
+    if seen is None:
+        return None
+    transaction.execute("DELETE FROM witnessed WHERE origin = ?", (operation.origin,))
+    transaction.append_entry(
+        {"kind": "witness.reset", "at": rfc3339(operation.at), "origin": operation.origin, "seen": seen.size}
+    )
+    return seen.size
 
 
 def keep_cosignature(transaction: Transaction, operation: KeepCosignature) -> bool:

@@ -76,7 +76,8 @@ def establish(premises: Premises, ledger: str) -> Keys:
             _inspect(premises, master, manifest, keyring)
         compare(premises)
         identity = _establish_file(premises, master, manifest)
-        if noted is None or noted.copies != COPIES:
+        # A file of a later epoch was put back by a command that was killed before it said so here.
+        if noted is None or noted.copies != COPIES or noted.epoch < identity.epoch:
             sync_directory(premises.directory)
             write_manifests(premises, identity.uuid, identity.epoch)
         slots.reclaim(_used_slots(premises, slots))
@@ -85,9 +86,7 @@ def establish(premises: Premises, ledger: str) -> Keys:
     except BaseException:
         vault.close()
         raise
-    return Keys(
-        vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures), memory
-    )
+    return Keys(vault, keyring.checkpoints, keyring.cosignatures, keyring.public, Erasures(premises.erasures), memory)
 
 
 def _inspect(premises: Premises, master: bytes, manifest: Manifest, keyring: Keyring) -> None:
@@ -166,7 +165,7 @@ def _compare(premises: Premises, identity: Identity, master: bytes, manifest: Ma
         )
     if not hmac.compare_digest(identity.key_check, derive(master, "identity", identity.region, identity.uuid)):
         raise premises.refuse("not the key of this region's file", premises.master, RESTORE)
-    if manifest is not None and (manifest.uuid, manifest.epoch) != (identity.uuid, identity.epoch):
+    if manifest is not None and (manifest.uuid != identity.uuid or manifest.epoch > identity.epoch):
         where = premises.identity if premises.has(premises.identity) else premises.label
         raise premises.refuse("it names another file", where, "put the file, its directory and its keys together")
 

@@ -29,12 +29,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     copies: int = 1
 
 
+def read_own(premises: Premises) -> Manifest | None:
+    """What is said with the keys alone; None where they are not made to the end. Raises RegionRefused, OSError."""
+    return _read(premises, premises.identity, RESTORE)
+
+
 def read_manifests(premises: Premises) -> tuple[Manifest | None, Manifest | None]:
     """What is said with the keys and beside the file; None where there is none yet.
 
     Raises RegionRefused where one is lost, damaged, of another region, or at odds with the other.
     """
-    keys = _read(premises, premises.identity, RESTORE)
+    keys = read_own(premises)
     label = _read(premises, premises.label, _RELABEL)
     if keys is not None and keys.region != premises.name:
         raise premises.refuse("keys of another region", premises.identity, "give each region its own directory")
@@ -43,7 +48,8 @@ def read_manifests(premises: Premises) -> tuple[Manifest | None, Manifest | None
         raise premises.refuse(what, premises.label, "give each region its own directory")
     if keys is not None and keys.copies == COPIES and label is None:
         raise premises.refuse("the directory does not say whose it is", premises.label, _RELABEL)
-    if keys is not None and label is not None and (keys.uuid, keys.epoch) != (label.uuid, label.epoch):
+    # A command that puts a region back says so beside the file first.
+    if keys is not None and label is not None and (keys.uuid != label.uuid or keys.epoch > label.epoch):
         raise premises.refuse("the directory is not that of the keys", premises.label, "put the two together")
     return keys, label
 

@@ -168,6 +168,14 @@ class Cosign:
 
 
 @dataclass(frozen=True, slots=True)
+class ResetWitness:
+    """Forget what was seen of the ledger `origin`, which goes on from a backup, and say so [entries seen, or None]."""
+
+    origin: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KeepCosignature:
     """Keep the witness `name`'s signature line under the checkpoint of `size` entries [bool: there is such one]."""
 
@@ -198,6 +206,7 @@ Operation = (
     | RemoveRule
     | AskErasure
     | Cosign
+    | ResetWitness
     | KeepCosignature
     | KeepTimestamp
 )

@@ -33,6 +33,10 @@ class Newest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     size: Annotated[int, msgspec.Meta(ge=0)]
     root: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
+    def admits(self, epoch: int, size: int) -> bool:
+        """Whether a ledger of this epoch and size can be the one that is remembered, or one that was put back since."""
+        return epoch > self.epoch or (epoch == self.epoch and size >= self.size)
+
 
 def recall(premises: Premises) -> Newest | None:
     """What the keys remember; None where nothing was ever noted. Raises RegionRefused, OSError."""

@@ -11,12 +11,14 @@ from typing import Final, NamedTuple, TypeVar
 
 from storage.engine import is_storage_failure, sqlite3
 from storage.entry import canonical
+from storage.erasures import Erasures
 from storage.errors import StorageUnavailable
-from storage.identity import Keys
 from storage.ledger import Ledger
 from storage.operations import Call
 from storage.retention import Rules, Terms
 from storage.rules import compile_rules, read_rules
+from storage.signing import Signer
+from storage.vault import Vault
 
 R = TypeVar("R")
 
@@ -36,14 +38,22 @@ class _Mark(NamedTuple):
 class Transaction:
     """The open transaction, and between transactions what is left to shred."""
 
-    def __init__(self, connection: sqlite3.Connection, keys: Keys, ledger: Ledger, terms: Terms) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        vault: Vault,
+        ledger: Ledger,
+        witness: Signer,
+        erased: Erasures,
+        terms: Terms,
+    ) -> None:
         self.connection = connection
         self.execute = connection.execute
-        self.vault = keys.vault
+        self.vault = vault
         self.ledger = ledger
-        self.witness = keys.witness
+        self.witness = witness
         """By which this region vouches for others."""
-        self.erased = keys.erased
+        self.erased = erased
         self.terms = terms
         self.ruled = False
         """Whether rules were set or removed since somebody looked."""

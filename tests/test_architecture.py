@@ -43,7 +43,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             erasures identity keyring ledger manifest messages newfile persistence premises presences reader
             remembered rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal
             writer""",
-        FACADE: "region residue",
+        FACADE: "region residue restore",
     },
     "storage.audit": {
         PURE: "agreement archive coverage entries meeting order tables verdict",

@@ -1,11 +1,14 @@
-"""The rules of `gateway backup`: exact exits, one line for what a user can cause, and nothing written by mistake."""
+"""The rules of `gateway backup` and `gateway restore`: exact exits, one line a refusal, nothing written by mistake."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,20 +69,27 @@ def test_one_region_alone(capfd: pytest.CaptureFixture[str], directory: Path) ->
     assert files(out) == ["unitedstates/region.db"]
 
 
-def test_it_works_beside_a_running_gateway(capfd: pytest.CaptureFixture[str], directory: Path) -> None:
-    """Which keeps running, and needs no word of it."""
+@contextmanager
+def serving() -> Iterator[subprocess.Popen[str]]:
+    """A real gateway process on the configuration here; it ends well."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gateway", "serve"], env={**os.environ, **FREE}, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
         assert json.loads(process.stdout.readline())["ready"]
-        run(capfd, "backup", directory / "copies")
+        yield process
         assert process.poll() is None
     finally:
         process.terminate()
         process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_it_works_beside_a_running_gateway(capfd: pytest.CaptureFixture[str], directory: Path) -> None:
+    """Which keeps running, and needs no word of it."""
+    with serving():
+        run(capfd, "backup", directory / "copies")
     assert files(directory / "copies") == ["europe/region.db", "unitedstates/region.db"]
 
 
@@ -127,4 +137,83 @@ def test_bad_usage_is_one_line(capfd: pytest.CaptureFixture[str], directory: Pat
     """And nothing is written."""
     before = files(directory)
     refuse(capfd, "backup", *arguments)
+    assert files(directory) == before
+
+
+# -- restore ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copies(capfd: pytest.CaptureFixture[str], directory: Path) -> Path:
+    """Copies of both regions."""
+    run(capfd, "backup", directory / "copies")
+    return directory / "copies"
+
+
+def test_a_lost_region_is_taken_from_its_backup(
+    capfd: pytest.CaptureFixture[str], directory: Path, copies: Path
+) -> None:
+    """A line for each region: where, how much there is, how much is missing, which epoch; a gateway then serves it."""
+    data = directory / "gateway" / "data"
+    shutil.rmtree(data / "europe")
+    said = run(capfd, "restore", copies, "--region", "europe")
+    assert said == f"restored {Path('data/europe/region.db').resolve()}: 0 entries, 0 missing, epoch 2\n"
+    with serving():
+        pass
+
+
+def test_all_regions_are_taken_together(capfd: pytest.CaptureFixture[str], directory: Path, copies: Path) -> None:
+    """Without `--region` each of the configuration."""
+    shutil.rmtree(directory / "gateway" / "data")
+    assert len(run(capfd, "restore", copies).splitlines()) == 2
+    with serving():
+        pass
+
+
+def test_a_start_names_the_command(capfd: pytest.CaptureFixture[str], directory: Path, copies: Path) -> None:
+    """Where an older file lies in the place: one line, with how many entries are missing and what can be done."""
+    data = directory / "gateway" / "data" / "europe"
+    memory = directory / "gateway" / "keys" / "europe" / "newest"
+    memory.write_text(json.dumps({**json.loads(memory.read_text()), "size": 7}))
+    line = refuse(capfd, "retention", "sweep")
+    assert "it lacks 7 of the 7 entries that its keys remember" in line
+    assert "gateway restore DIR" in line
+    assert "still there" in refuse(capfd, "restore", copies, "--region", "europe")
+    (data / "region.db").rename(directory / "older.db")
+    assert ": 0 entries, 7 missing, epoch 2" in run(capfd, "restore", copies, "--region", "europe")
+    run(capfd, "retention", "sweep")
+
+
+def test_a_running_gateway_keeps_it_from_being_done(
+    capfd: pytest.CaptureFixture[str], directory: Path, copies: Path
+) -> None:
+    """One line, and nothing is changed."""
+    with serving():
+        assert "in use by another process" in refuse(capfd, "restore", copies)
+
+
+def test_a_file_in_the_place_keeps_it_from_being_done(
+    capfd: pytest.CaptureFixture[str], directory: Path, copies: Path
+) -> None:
+    """Nothing is overwritten, and it is said what is better."""
+    before = (directory / "gateway" / "data" / "europe" / "region.db").read_bytes()
+    assert "start the gateway on it" in refuse(capfd, "restore", copies)
+    assert (directory / "gateway" / "data" / "europe" / "region.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "Missing argument 'DIR'"),
+        (["nowhere"], "there is no backup"),
+        (["nowhere", "--region", "mars"], "--region mars is not in the configuration"),
+        (["gateway.toml"], "there is no backup"),
+    ],
+)
+def test_a_restore_that_cannot_be_is_one_line(
+    capfd: pytest.CaptureFixture[str], directory: Path, arguments: list[str], said: str
+) -> None:
+    """And leaves everything as it is."""
+    before = files(directory)
+    assert said in refuse(capfd, "restore", *arguments)
     assert files(directory) == before

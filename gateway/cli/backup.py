@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -36,6 +37,26 @@ def backup(directory: Path, names: tuple[str, ...], config: Path) -> None:
     _check_apart(settings, directory)
     for copied in back_up(regions, directory):
         click.echo(f"wrote {copied.path}: {copied.entries} entries, checkpoint of {copied.signed}")
+
+
+@click.command()
+@_directory
+@_regions
+@config_option
+def restore(directory: Path, names: tuple[str, ...], config: Path) -> None:
+    """Take DIR/<region>/region.db for good, where the newer file is lost; no gateway may run.
+
+    The ledger goes on from there, in a new epoch, and says so.
+    """
+    from storage.restore import restore
+
+    settings = load(config, os.environ)
+    chosen = [each.name for each in _chosen(settings, names)]
+    regions = _chosen(settings, ())
+    at = datetime.now(UTC)
+    for each in restore(regions, chosen, directory, ledger=settings.ledger.name, at=at):
+        missing = "an unknown number" if each.missing is None else each.missing
+        click.echo(f"restored {each.path}: {each.entries} entries, {missing} missing, epoch {each.epoch}")
 
 
 def _chosen(settings: Settings, names: Sequence[str]) -> list[Premises]:

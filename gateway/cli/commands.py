@@ -19,7 +19,7 @@ from urllib.parse import quote
 import click
 
 from gateway.cli.asking import LEVELS, call_argument, config_option, json_option, organization_option, running
-from gateway.cli.backup import backup
+from gateway.cli.backup import backup, restore
 from gateway.cli.evidence import evidence
 from gateway.cli.ledger import ledger
 from gateway.config import ConfigError, load
@@ -200,6 +200,7 @@ def scan(data: Path, needle_file: Path) -> int:
 
 
 cli.add_command(backup)
+cli.add_command(restore)
 cli.add_command(evidence)
 cli.add_command(ledger)
 

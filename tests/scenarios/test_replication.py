@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import secrets
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -150,6 +151,25 @@ async def test_a_gateway_ends_in_time_beside_it(replication: Replication) -> Non
     assert asyncio.get_running_loop().time() - began < 4
     gateway.start()
     assert (await gateway.get(f"/v1/messages/{person('ann')}"))["content"] == "text"
+
+
+async def test_a_file_from_the_replica_is_taken_back(replication: Replication) -> None:
+    """The data are lost, and the gateway goes on with what was replicated: ready, and no region doubts it."""
+    gateway = replication.gateway
+    await gateway.tell(message(person("ann"), "text"))
+    file, _ = await replication.until("text")
+    gateway.kill()
+    replication.stop()
+    shutil.rmtree(gateway.data / "europe")
+    (file.parent / "europe").mkdir()
+    file.rename(file.parent / "europe" / "region.db")
+    done = gateway.run("restore", str(file.parent), "--region", "europe")
+    assert done.returncode == 0, done.stderr
+    gateway.start()
+    assert (await gateway.get(f"/v1/messages/{person('ann')}"))["content"] == "text"
+    assert (await gateway.ask("GET", "/readyz")).status_code == 200
+    kinds = [each["kind"] for each in await gateway.entries()]
+    assert kinds.count("ledger.restored") == 1
 
 
 async def test_what_it_leaves_is_private(replication: Replication) -> None:

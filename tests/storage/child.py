@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from storage import backup
+from storage import backup, restore
 from storage.connection import WritingConnection
 from storage.newfile import give_name
 from storage.operations import SealPresence
 from storage.premises import Premises
-from storage.region import Region
+from storage.region import LEDGER, Region
 from storage.vault import Vault
 from storage.writer import Completed
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
@@ -116,6 +116,13 @@ def die_in_backup(root: Path, when: str) -> None:
     list(backup.back_up([Premises("europe", root / "data" / "europe", root / "keys" / "europe")], root / "copies"))
 
 
+def die_in_restore(root: Path, when: str) -> None:
+    """Take a backup back, and be killed before the step of this name."""
+    vars(restore)[when] = die
+    regions = [Premises(name, root / "data" / name, root / "keys" / name) for name in ("europe", "us")]
+    restore.restore(regions, ["europe"], root / "copies", ledger=LEDGER, at=START)
+
+
 if __name__ == "__main__":
     what, place = sys.argv[1], Path(sys.argv[2])
     if what == "write":
@@ -124,6 +131,8 @@ if __name__ == "__main__":
         die_in_superseding(place)
     elif what == "fail":
         die_after_a_failed_commit(place)
+    elif what.startswith("restore "):
+        die_in_restore(place, what.removeprefix("restore "))
     elif what.startswith("backup "):
         die_in_backup(place, what.removeprefix("backup "))
     else:
