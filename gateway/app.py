@@ -224,6 +224,7 @@ def _desk(house: House) -> Desk:
 
     return Desk(
         hub=house.answers,
+        retention=house.retention,
         proving=house.proving,
         make_pack=house.evidence.pack,
         keep_cosignatures=house.witnessing.keep,

@@ -30,6 +30,7 @@ from gateway.hub.messages import Messages
 from gateway.hub.naming import Naming
 from gateway.hub.porter import Porter
 from gateway.hub.proving import Proving
+from gateway.hub.retention import Retention
 from gateway.hub.sweeper import Sweeper
 from gateway.hub.timestamping import Ask, Timestamping
 from gateway.hub.witnessing import Witnessing
@@ -66,6 +67,7 @@ class House:
     hub: Hub
     intake: Intake
     sweeper: Sweeper
+    retention: Retention
     answers: Answers
     proving: Proving
     evidence: Evidence
@@ -81,7 +83,8 @@ class House:
             raise self.refused[region]
 
     async def recover(self) -> None:
-        """Bring back every call that was on when the process before this one ended."""
+        """Bring back every call that was on when the process before this one ended, and the rules of retention."""
+        await self.retention.align()
         for source, target in (await self.ledgers.merges()).items():
             self.interpreter.registry.names.join(source, target)
         for key, aliases in (await self.ledgers.aliases()).items():
@@ -187,8 +190,9 @@ def _furnish(
     interpreter = Interpreter(ledgers, metrics, _policy(settings), homes, now, random_id, secrets.token_bytes, broken)
     messages = Messages(ledgers, now)
     enactment = Enactment(interpreter, messages, residency)
-    sweeper = Sweeper(ledgers, metrics, now, lambda reason: _LOG.error("not swept", reason=reason))
+    sweeper = Sweeper(ledgers, metrics, now, interpreter.forget, lambda reason: _LOG.error("not swept", reason=reason))
     porter = Porter(residency, enactment, metrics)
+    known = {"organizations": homes.organizations, "resources": settings.resources.keys()}
     timestamping = Timestamping(ledgers, _authority(settings), metrics)
     return House(
         settings=settings,
@@ -200,6 +204,7 @@ def _furnish(
         hub=Hub(interpreter, messages, porter, Continuity(ledgers, metrics)),
         intake=Intake(interpreter, enactment),
         sweeper=sweeper,
+        retention=Retention(ledgers, sweeper, porter.place, known, now),
         answers=Answers(interpreter, Naming(interpreter), sweeper, porter, troubles),
         proving=Proving(ledgers),
         evidence=Evidence(interpreter, timestamping.stamp),

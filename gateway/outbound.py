@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import httpx
+import msgspec
 
 from gateway.core.errors import GatewayError
 
@@ -47,6 +48,14 @@ class ControlClient:
         """The JSON answer to `body`. Raises `NotRunning`, `Refused`."""
         # A first sweep after a long stop deletes in batches and may take its time.
         return self._json(self._request("POST", path, patience=_LONG, json=body))
+
+    def put(self, path: str, body: object) -> Any:
+        """The JSON answer to `body`, which replaces what is at `path`. Raises `NotRunning`, `Refused`."""
+        return self._json(self._request("PUT", path, patience=_LONG, json=msgspec.to_builtins(body)))
+
+    def delete(self, path: str) -> Any:
+        """The JSON answer to the removal of `path`. Raises `NotRunning`, `Refused`."""
+        return self._json(self._request("DELETE", path, patience=_LONG))
 
     def download(self, path: str, query: Sequence[tuple[str, str]]) -> bytes:
         """What `path` holds, byte for byte; names in `query` may be repeated. Raises `NotRunning`, `Refused`."""

@@ -18,7 +18,7 @@ from storage.operations import AskErasure, Erased
 from storage.rulebook import strike
 from storage.transaction import Transaction
 
-_PRESENCES: Final = """SELECT presences.id, presence, slot, organization, calls.call
+_PRESENCES: Final = """SELECT presences.id, presence, presences.slot, organization, calls.call
     FROM presences JOIN calls ON calls.id = presences.call
     WHERE person = ? AND coalesce(sealed_at, 0) <= ? ORDER BY presences.id LIMIT ?"""
 

@@ -74,6 +74,7 @@ def establish(premises: Premises, ledger: str) -> Keys:
     try:
         if manifest is not None:
             _inspect(premises, master, manifest, keyring)
+            _compare_label(premises, label)
         compare(premises)
         identity = _establish_file(premises, master, manifest)
         # A file of a later epoch was put back by a command that was killed before it said so here.
@@ -104,6 +105,18 @@ def _inspect(premises: Premises, master: bytes, manifest: Manifest, keyring: Key
             raise premises.refuse("file and log are not of one piece", premises.database, _BACKUP)
         if not is_indexed(connection):
             raise premises.refuse("the index of the entries does not fit them", premises.database, _BACKUP)
+
+
+def _compare_label(premises: Premises, label: Manifest | None) -> None:
+    """Refuse a directory that says it holds a later epoch than it does: the file that was put back is not there."""
+    with contextlib.closing(connect_resting(premises.database)) as connection:
+        (epoch,) = connection.execute("SELECT epoch FROM identity").fetchone()
+    if label is not None and label.epoch > epoch:
+        raise premises.refuse(
+            f"the directory is of epoch {label.epoch}, and its file is not: not that of the keys",
+            premises.label,
+            "repeat gateway restore, or copy the one with the region's keys",
+        )
 
 
 def _compare_shape(premises: Premises, connection: sqlite3.Connection) -> None:

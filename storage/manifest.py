@@ -48,10 +48,21 @@ def read_manifests(premises: Premises) -> tuple[Manifest | None, Manifest | None
         raise premises.refuse(what, premises.label, "give each region its own directory")
     if keys is not None and keys.copies == COPIES and label is None:
         raise premises.refuse("the directory does not say whose it is", premises.label, _RELABEL)
-    # A command that puts a region back says so beside the file first.
-    if keys is not None and label is not None and (keys.uuid != label.uuid or keys.epoch > label.epoch):
-        raise premises.refuse("the directory is not that of the keys", premises.label, "put the two together")
+    if keys is not None and label is not None:
+        _compare(premises, keys, label)
     return keys, label
+
+
+def _compare(premises: Premises, keys: Manifest, label: Manifest) -> None:
+    if keys.uuid != label.uuid:
+        raise premises.refuse("the directory is not that of the keys", premises.label, "put the two together")
+    # A command that puts a region back says so beside the file first: the other way round it is an old directory.
+    if keys.epoch > label.epoch:
+        raise premises.refuse(
+            f"the directory is of epoch {label.epoch}, and its keys remember a later one, {keys.epoch}",
+            premises.label,
+            "put the newer one back",
+        )
 
 
 def _read(premises: Premises, path: Path, remedy: str) -> Manifest | None:
@@ -65,6 +76,14 @@ def _read(premises: Premises, path: Path, remedy: str) -> Manifest | None:
 
 def write_manifests(premises: Premises, uuid: str, epoch: int) -> None:
     """Say who the region is beside its file, then with its keys. Raises OSError."""
-    content = canonical({"region": premises.name, "uuid": uuid, "epoch": epoch, "copies": COPIES})
-    write_file(premises.label, content)
-    write_file(premises.identity, content)
+    write_label(premises, uuid, epoch)
+    write_file(premises.identity, _content(premises, uuid, epoch))
+
+
+def write_label(premises: Premises, uuid: str, epoch: int) -> None:
+    """Say who the region is beside its file. Raises OSError."""
+    write_file(premises.label, _content(premises, uuid, epoch))
+
+
+def _content(premises: Premises, uuid: str, epoch: int) -> bytes:
+    return canonical({"region": premises.name, "uuid": uuid, "epoch": epoch, "copies": COPIES})

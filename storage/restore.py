@@ -26,7 +26,7 @@ from storage.engine import connect_resting, connect_writer, sqlite3
 from storage.erasures import Erasures
 from storage.errors import RegionRefused, StorageError
 from storage.ledger import Ledger
-from storage.manifest import read_own, write_manifests
+from storage.manifest import read_own, write_label, write_manifests
 from storage.moment import rfc3339
 from storage.operations import ResetWitness
 from storage.premises import RESTORE, Premises, sync_directory
@@ -245,6 +245,8 @@ def _reset(region: Region, origins: Sequence[str], at: datetime) -> None:
 def _publish(plan: _Plan) -> Restored:
     premises = plan.premises
     with _said_of(premises):
+        # Beside the file first: a directory that says whose it is and has no file is one to repeat the command on.
+        write_label(premises, plan.content.uuid, plan.epoch)
         plan.aside.rename(premises.database)
         sync_directory(premises.directory)
         write_manifests(premises, plan.content.uuid, plan.epoch)

@@ -50,7 +50,7 @@ def _told(rule: Rule) -> dict[str, object]:
     }
     if rule.kind == "hold":
         return told | {"calls": list(rule.calls)}
-    return told | {"action": rule.action, "days": rule.days}
+    return told | {"terms": {"action": rule.action, "days": rule.days}}
 
 
 def remove_rule(transaction: Transaction, operation: RemoveRule) -> bool:

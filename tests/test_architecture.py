@@ -15,12 +15,13 @@ TABLES, FACADE = "tables", "facade"
 ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.core": {
         PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
-            events_chat events_own facts fields fold frames framing fusion happenings ids items merging observing
-            occurrences presence proofs reading residency session step strict_json texts tokens types uniting wire""",
+            events_chat events_own facts fields fold frames framing fusion happenings ids items keeping merging
+            observing occurrences presence proofs reading residency session step strict_json texts tokens types uniting
+            wire""",
     },
     "gateway.hub": {
         SERVICE: """answers continuity enactment entrances evidence hub intake interpreter journal ledgers live messages
-            names naming porter proving registry sweeper timestamping witnessing""",
+            names naming porter proving recollection registry retention sweeper timestamping witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
@@ -29,9 +30,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         SERVICE: "admission edge greetings hub limits pulse roll wheel",
         ADAPTER: "connection listener",
     },
-    "gateway.control": {ADAPTER: "desk events http ledgers routes server"},
+    "gateway.control": {ADAPTER: "desk events http ledgers retention routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
-    "gateway.cli": {ROOT: "asking backup commands evidence init ledger views"},
+    "gateway.cli": {ROOT: "asking backup commands evidence init ledger retention views"},
     "gateway": {
         SERVICE: "log metrics",
         ADAPTER: "mqtt outbound",
@@ -65,7 +66,9 @@ PURE_STANDARD = (
 
 LIBRARIES: Mapping[str, frozenset[str]] = {
     "aiomqtt": frozenset({"gateway.mqtt"}),
-    "click": frozenset({f"gateway.cli.{each}" for each in ("asking", "backup", "commands", "evidence", "ledger")}),
+    "click": frozenset(
+        {f"gateway.cli.{each}" for each in ("asking", "backup", "commands", "evidence", "ledger", "retention")}
+    ),
     # Secret boxes, signatures and authorities' certificates share a library, not a purpose.
     "cryptography": frozenset({"storage.signing", "storage.timestamping", "storage.vault"}),
     "httpx": frozenset({"gateway.outbound"}),
@@ -77,7 +80,9 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "rich": frozenset({"gateway.cli.views"}),
     "sqlite_utils": frozenset({"storage.schema"}),
     # One server, whose routes, body limits and HTTP protocol are modules of one family.
-    "starlette": frozenset({f"gateway.control.{each}" for each in ("server", "desk", "events", "ledgers", "routes")}),
+    "starlette": frozenset(
+        {f"gateway.control.{each}" for each in ("desk", "events", "ledgers", "retention", "routes", "server")}
+    ),
     "uvicorn": frozenset({"gateway.control.server", "gateway.control.http"}),
     "structlog": frozenset({"gateway.log"}),
     "uvloop": frozenset({"gateway.cli.commands"}),
@@ -87,8 +92,8 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
 """An outside library is known to one module. msgspec is our vocabulary for data and known everywhere."""
 
 RECORDERS = frozenset(
-    {"continuity", "enactment", "evidence", "intake", "journal", "ledgers", "messages", "naming", "proving"}
-    | {"timestamping", "witnessing"}
+    {"continuity", "enactment", "evidence", "intake", "interpreter", "journal", "ledgers", "messages", "naming"}
+    | {"proving", "recollection", "retention", "sweeper", "timestamping", "witnessing"}
 )
 """The services that speak with storage."""
 

@@ -6,14 +6,17 @@ left beside its data. Heavy rooms are imported when they are needed.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import click
 
 from gateway.settings import Settings
 
 if TYPE_CHECKING:
+    from gateway.house import House
     from gateway.outbound import ControlClient
 
 LEVELS: Final = ("received", "displayed", "acknowledged", "consented")
@@ -37,6 +40,37 @@ config_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 organization_option = click.option("--organization", help="Whose call, where several have one of this id.")
+
+
+T = TypeVar("T")
+
+
+def either(
+    settings: Settings,
+    ask: Callable[[ControlClient], T],
+    do: Callable[[House], Awaitable[T]],
+    *,
+    whole: bool = False,
+) -> T:
+    """What the gateway that runs answers to `ask`, or where none runs what `do` does with the regions themselves.
+
+    `whole` says that it takes every region, one that cannot be opened too. Raises what they raise.
+    """
+    from gateway.outbound import NotRunning
+
+    try:
+        return ask(running(settings))
+    except NotRunning:
+        return asyncio.run(_alone(settings, do, whole))
+
+
+async def _alone(settings: Settings, do: Callable[[House], Awaitable[T]], whole: bool) -> T:
+    from gateway import app
+
+    async with app.offline(settings) as house:
+        if whole:
+            house.demand(house.refused)
+        return await do(house)
 
 
 def running(settings: Settings) -> ControlClient:

@@ -13,37 +13,24 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 import click
 
-from gateway.cli.asking import LEVELS, call_argument, config_option, json_option, organization_option, running
+from gateway.cli.asking import LEVELS, call_argument, config_option, either, json_option, organization_option, running
 from gateway.cli.backup import backup, restore
 from gateway.cli.evidence import evidence
 from gateway.cli.ledger import ledger
+from gateway.cli.retention import retention
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
-from gateway.settings import Settings
 from storage.errors import StorageError
 
+if TYPE_CHECKING:
+    from gateway.house import House
+
 _DAY_SECONDS: Final = 24 * 3600
-
-
-class Moment(click.ParamType[datetime]):
-    """A time on the command line: RFC 3339 with an offset or Z."""
-
-    name = "RFC3339"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """`value` as an aware time in UTC; anything else is bad usage."""
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            self.fail("is no time; write it like 2026-11-23T14:00:00Z", param, ctx)
-        return moment.astimezone(UTC)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -140,40 +127,16 @@ def calls(as_json: bool, config: Path) -> None:
 def coverage(call: str, level: str | None, organization: str | None, wait: float, as_json: bool, config: Path) -> None:
     """Show who was told what in CALL, with every gap, its reason and its length."""
     from gateway.cli import views
-    from gateway.outbound import NotRunning
 
     settings = load(config, os.environ)
     wanted = level or settings.notices.require.value
-    try:
-        answer = running(settings).get(
-            f"/v1/calls/{quote(call, safe='')}/coverage", level=wanted, organization=organization, wait=wait or None
-        )
-    except NotRunning:
-        answer = asyncio.run(_offline_coverage(settings, call, organization, wanted))
+    path = f"/v1/calls/{quote(call, safe='')}/coverage"
+    answer = either(
+        settings,
+        lambda gateway: gateway.get(path, level=wanted, organization=organization, wait=wait or None),
+        lambda house: _covered(house, call, organization, wanted),
+    )
     (views.show_json if as_json else views.show_coverage)(answer)
-
-
-@cli.group()
-def retention() -> None:
-    """Say how long messages are kept, and delete what is due."""
-
-
-@retention.command()
-@click.option("--now", type=Moment(), help="Delete what is due by then instead of by the clock.")
-@json_option
-@config_option
-def sweep(now: datetime | None, as_json: bool, config: Path) -> None:
-    """Delete what expired, in every region, and print what a sweep certifies."""
-    from gateway.cli import views
-    from gateway.core.types import rfc3339
-    from gateway.outbound import NotRunning
-
-    settings = load(config, os.environ)
-    try:
-        answer = running(settings).post("/v1/retention/sweep", {"now": rfc3339(now)} if now else {})
-    except NotRunning:
-        answer = asyncio.run(_offline_sweep(settings, now))
-    (views.show_json if as_json else views.show_sweep)(answer)
 
 
 @cli.group()
@@ -203,6 +166,7 @@ cli.add_command(backup)
 cli.add_command(restore)
 cli.add_command(evidence)
 cli.add_command(ledger)
+cli.add_command(retention)
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -213,22 +177,12 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
     return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
 
-async def _offline_coverage(settings: Settings, call: str, organization: str | None, level: str) -> Any:
-    from gateway import app
+async def _covered(house: House, call: str, organization: str | None, level: str) -> Any:
     from gateway.core.types import Level
 
-    async with app.offline(settings) as house:
-        answer = await house.answers.coverage(call, organization, Level(level), 0.0)
-        house.demand(answer.get("unserved", ()))
-        return answer
-
-
-async def _offline_sweep(settings: Settings, now: datetime | None) -> Any:
-    from gateway import app
-
-    async with app.offline(settings) as house:
-        house.demand(house.refused)
-        return await house.answers.sweep(now)
+    answer = await house.answers.coverage(call, organization, Level(level), 0.0)
+    house.demand(answer.get("unserved", ()))
+    return answer
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -98,6 +98,67 @@ def show_sweep(answer: Answer) -> None:
     print(f"{printable(answer.get('deleted'))} deleted in all.")
 
 
+def show_policies(answer: Sequence[Answer]) -> None:
+    """The policies, one line each."""
+    rows = [(each.get("name"), each.get("action"), each.get("days"), _about(each)) for each in answer]
+    _rules("policy", ("name", "action", "days", "about"), rows)
+
+
+def show_holds(answer: Sequence[Answer]) -> None:
+    """The holds, one line each."""
+    _rules("hold", ("name", "about", "reason"), [(each["name"], _about(each), each.get("reason")) for each in answer])
+
+
+def _rules(kind: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    if rows:
+        _table("", columns, rows)
+    else:
+        print(f"There is no {kind}.")
+
+
+_SCOPE: Final = {
+    "organizations": "organisation",
+    "resources": "resource",
+    "calls": "call",
+    "threads": "thread",
+    "participants": "participant",
+}
+
+
+def _about(rule: Answer) -> str:
+    if rule.get("readable") is False:
+        return "everyone, since its key is lost: set it again or remove it"
+    named = [f"{word} {each}" for name, word in _SCOPE.items() for each in rule.get(name, ())]
+    return "everyone" if rule.get("everything") else ", ".join(named) or "nobody"
+
+
+def _joined(values: Sequence[object] | None) -> str | None:
+    return ", ".join(map(str, values or ())) or None
+
+
+def show_erasure(answer: Answer) -> None:
+    """How much there was of somebody, and the entries that certify that it is gone."""
+    entries = ", ".join(map(str, answer.get("certificates", ()))) or _NEVER
+    print(f"Erased in region {printable(answer.get('region'))}: messages {printable(answer.get('messages'))}, ", end="")
+    print(f"presences {printable(answer.get('presences'))}, certificate entries {entries}.")
+
+
+def show_explanation(answer: Answer) -> None:
+    """What is kept of somebody and until when, and what decided that."""
+    where = f"region {printable(answer.get('region'))}, organisation {printable(answer.get('organization'))}"
+    print(f"{printable(answer.get('participant'))}: {where}")
+    rows = [(copy.get("copy"), copy.get("state"), copy.get("sent_at"), *_decided(copy)) for copy in answer["copies"]]
+    rows.append((None, "sent now", None, *_decided(answer["sent_now"])))
+    _table("", ("copy", "state", "sent at", "hidden at", "goes at", "by", "because", "held by"), rows)
+    if answer.get("erasure_asked_at"):
+        print(f"An erasure was asked for at {printable(answer['erasure_asked_at'])} and waits for the holds.")
+
+
+def _decided(copy: Answer) -> tuple[object, ...]:
+    by, held_by = _joined(copy.get("policies")), _joined(copy.get("held_by"))
+    return copy.get("hidden_at"), copy.get("due_at"), by, copy.get("because"), held_by
+
+
 def _state(call: Answer, capability: str) -> object:
     capabilities = call.get("capabilities") or {}
     fused = capabilities.get(capability)
@@ -109,7 +170,7 @@ def _seconds(milliseconds: object) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=Text(title) if title else None, title_justify="left")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:

@@ -22,6 +22,7 @@ from gateway.core import strict_json
 from gateway.core.errors import Refusal
 from gateway.core.events import Event, Refused
 from gateway.core.fields import NAME_LIMIT
+from gateway.core.keeping import Hold, Kind, Policy
 from gateway.core.types import Level, Role
 from gateway.metrics import Metrics
 
@@ -64,6 +65,18 @@ class Hub(Protocol):
     async def certificates(self) -> Sequence[Mapping[str, Any]]: ...
     async def entries(self, region: str, start: int, limit: int) -> Sequence[bytes]: ...
     def readiness(self) -> Sequence[str]: ...
+
+
+class Retention(Protocol):
+    """What the control API asks about retention. Every method may raise `Refusal`, and `NotDurable`."""
+
+    async def rules(self, kind: Kind) -> Sequence[Mapping[str, Any]]: ...
+    async def rule(self, kind: Kind, name: str) -> Mapping[str, Any]: ...
+    async def set_policy(self, name: str, policy: Policy) -> Mapping[str, Any]: ...
+    async def set_hold(self, name: str, hold: Hold) -> Mapping[str, Any]: ...
+    async def remove(self, kind: Kind, name: str) -> None: ...
+    async def explain(self, participant: str) -> Mapping[str, Any]: ...
+    async def erase(self, participant: str) -> Mapping[str, Any]: ...
 
 
 class Consistency(Protocol):
@@ -121,6 +134,7 @@ class Desk:
     """Everything the routes need. `topics` maps Event Grid topics, in lower case, to organisations."""
 
     hub: Hub
+    retention: Retention
     proving: Proving
     make_pack: MakePack
     keep_cosignatures: KeepCosignatures
@@ -155,9 +169,9 @@ def equal(offered: str, secret: str) -> bool:
     return bool(secret) and hmac.compare_digest(offered.encode("utf-8", "replace"), secret.encode())
 
 
-def json_response(value: object, status: int = 200) -> Response:
+def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON."""
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
+    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
 
 
 def segment(request: Request, parameter: str) -> str:

@@ -1,4 +1,4 @@
-"""The routes of the control API that ask the hub: calls, coverage, messages, retention, ledgers, tokens, health.
+"""The routes of the control API that ask the hub: calls, coverage, tokens, health; and those of its other modules.
 
 Rules: everything under `/v1` is for bearers of the control token; a route judges its input and leaves every
 decision to the hub.
@@ -26,8 +26,8 @@ from gateway.control.desk import (
     segment,
 )
 from gateway.control.ledgers import ledgers
+from gateway.control.retention import retention
 from gateway.core.errors import Refusal
-from gateway.core.fields import instant
 from gateway.core.residency import RAW_ID_LIMIT, resource_of
 from gateway.core.types import CONSENT, RANKED, Level, Role, rfc3339
 from gateway.metrics import CONTENT_TYPE
@@ -48,12 +48,6 @@ class Aliases(msgspec.Struct):
     aliases: list[str]
 
 
-class Sweep(msgspec.Struct):
-    """When a sweep is to think it is."""
-
-    now: str | None = None
-
-
 class Token(msgspec.Struct):
     """Whose client token, for which calls, for how long."""
 
@@ -68,7 +62,7 @@ def routes(desk: Desk) -> list[Route]:
     """The routes that need the control token, and the three that need none."""
     protected = [
         Route(path, desk.authorized(endpoint), methods=[method])
-        for group in (_calls(desk), _retention(desk), ledgers(desk), _tokens(desk))
+        for group in (_calls(desk), retention(desk), ledgers(desk), _tokens(desk))
         for method, path, endpoint in group
     ]
     return protected + _health(desk)
@@ -128,30 +122,6 @@ def _wait(request: Request) -> float:
     if not 0 <= seconds <= WAIT_LIMIT:
         raise Refusal("bad_request", f"wait is not a number of seconds from 0 to {WAIT_LIMIT:.0f}")
     return seconds
-
-
-def _retention(desk: Desk) -> list[tuple[str, str, Endpoint]]:
-    async def message(request: Request) -> Response:
-        stored = await desk.hub.stored_message(segment(request, "participant"))
-        if stored is None:
-            raise Refusal("not_found", "no message of this participant is stored", status=404)
-        return json_response(stored)
-
-    async def sweep(request: Request) -> Response:
-        text = (await read_json(request, Sweep, optional=True)).now
-        now = None if text is None else instant(text)
-        if text is not None and now is None:
-            raise Refusal("bad_request", "now is not an RFC 3339 time")
-        return json_response(await desk.hub.sweep(now))
-
-    async def certificates(_: Request) -> Response:
-        return json_response({"certificates": await desk.hub.certificates()})
-
-    return [
-        ("GET", "/v1/messages/{participant}", message),
-        ("POST", "/v1/retention/sweep", sweep),
-        ("GET", "/v1/retention/certificates", certificates),
-    ]
 
 
 def _tokens(desk: Desk) -> list[tuple[str, str, Endpoint]]:

@@ -86,7 +86,13 @@ def vouch(step: Step, person: Person, region: str) -> Presence:
 def lose(step: Step, session: str, participant: str, reason: str) -> None:
     """A session is gone from the call: `left` on its own word, else `disconnected` or `slow`."""
     presence = step.call.present(participant)
-    if presence is None or session not in presence.sessions:
+    if presence is not None:
+        part(step, presence, session, reason)
+
+
+def part(step: Step, presence: Presence, session: str, reason: str) -> None:
+    """As `lose`, of a presence that may be nobody's any more."""
+    if session not in presence.sessions:
         return
     last = len(presence.sessions) == 1
     step.record(

@@ -88,8 +88,14 @@ class Call:
         return presence if presence is not None and presence.open else None
 
     def open_presences(self) -> list[Presence]:
-        """Those in the call now, observers included."""
-        return [presence for presence in self.latest.values() if presence.open]
+        """Those in the call now, observers and those whom nobody can name any more included."""
+        return [presence for presence in dict.fromkeys(self.presences.values()) if presence.open]
+
+    def forget(self, presence: Presence) -> None:
+        """Nobody leads to an erased presence any more, once it is over: until then its sessions have to be heard."""
+        if not presence.open:
+            for participant in [name for name, each in self.latest.items() if each is presence]:
+                del self.latest[participant]
 
     def open_notices(self) -> list[Notice]:
         """The notices of open episodes, oldest first."""

@@ -144,6 +144,13 @@ class PresenceClosed(Fact, frozen=True, kw_only=True, tag="presence.closed"):
     reason: str
 
 
+class PresencesErased(Fact, frozen=True, kw_only=True, tag="presence.erased"):
+    """Who these presences were can be told by nobody any more. Storage says so, which alone knows what it destroyed."""
+
+    region: str
+    presences: tuple[str, ...]
+
+
 class RosterSeen(Fact, frozen=True, kw_only=True, tag="roster"):
     """A whole roster was applied: its order in its connection, and how many in it are not ACS users."""
 
@@ -195,6 +202,7 @@ AnyFact = (
     | SessionJoined
     | SessionLeft
     | PresenceClosed
+    | PresencesErased
     | RosterSeen
     | NoticesSent
     | LevelProved

@@ -152,7 +152,17 @@ def _session_left(call: Call, fact: facts.SessionLeft) -> None:
 def _presence_closed(call: Call, fact: facts.PresenceClosed) -> None:
     presence = call.presences[fact.presence]
     presence.close(fact.reason, fact.at)
+    if presence.participant is None:
+        call.forget(presence)
     _depart(call, presence, fact.at)
+
+
+def _presences_erased(call: Call, fact: facts.PresencesErased) -> None:
+    for name in fact.presences:
+        presence = call.presences.get(name)
+        if presence is not None:
+            call.forget(presence)
+            presence.participant = presence.name = None
 
 
 def _depart(call: Call, presence: Presence, at: datetime) -> None:
@@ -213,6 +223,7 @@ _APPLIED: Final[dict[type[facts.AnyFact], Callable[[Call, Any], None]]] = {
     facts.SessionJoined: _session_joined,
     facts.SessionLeft: _session_left,
     facts.PresenceClosed: _presence_closed,
+    facts.PresencesErased: _presences_erased,
     facts.RosterSeen: _roster_seen,
     facts.NoticesSent: _notices_sent,
     facts.LevelProved: _level_proved,

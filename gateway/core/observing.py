@@ -13,7 +13,7 @@ from datetime import datetime
 from gateway.core import facts
 from gateway.core.call import Call
 from gateway.core.fusion import ANCIENT, LAPSE, Claim, Verdict, fuse, judge
-from gateway.core.presence import Input, Phase, closing
+from gateway.core.presence import Input, Phase, Presence, closing
 from gateway.core.step import Step
 from gateway.core.types import TERMINAL, Capability, Change, Level, State, milliseconds
 
@@ -115,8 +115,7 @@ def _occurred_at(step: Step, capability: Capability) -> datetime:
 
 def lapse(step: Step, who: str, digests: Digests) -> None:
     """The claims of someone who has been gone for ten seconds fall away."""
-    presence = step.call.presences.get(who)
-    latest = None if presence is None or presence.participant is None else step.call.latest.get(presence.participant)
+    latest = _newest(step.call, who)
     gone_at = None if latest is None else latest.departed_at
     if latest is not None and (gone_at is None or step.now - gone_at < LAPSE):
         return
@@ -125,6 +124,14 @@ def lapse(step: Step, who: str, digests: Digests) -> None:
         if word is not None and (word.standing or word.held):
             step.record(facts.ClaimLapsed(call=step.call.key, at=step.now, capability=capability, source=who))
             settle(step, capability, digests)
+
+
+def _newest(call: Call, who: str) -> Presence | None:
+    """The last presence of somebody, who may have been erased since."""
+    presence = call.presences.get(who)
+    if presence is not None and presence.participant is not None:
+        return call.latest.get(presence.participant)
+    return next((each for each in reversed(call.presences.values()) if each.who == who), None)
 
 
 def end(step: Step, reason: str, occurred_at: datetime, digests: Digests) -> None:

@@ -174,10 +174,10 @@ class Answers:
         return self._registry.key(organization, call)
 
     async def stored_message(self, participant: str) -> dict[str, Any] | None:
-        """The participant's last message, None where there is none or it has expired. Raises `Unserved`."""
+        """The last message, None where there is none or it is not to be shown any more. Raises `Unserved`."""
         place = self._porter.place(participant, "message")
         stored = await self._ledgers.read(place.region, lambda reader: reader.message(participant))
-        if stored is None or stored.expires_at <= self._interpreter.now():
+        if stored is None or stored.hidden_at <= self._interpreter.now():
             return None
         return {
             "participant": participant,
@@ -187,6 +187,7 @@ class Answers:
             "version": stored.version,
             "sent_at": rfc3339(stored.sent_at),
             "content": stored.content,
+            "hidden_at": rfc3339(stored.hidden_at),
             "expires_at": rfc3339(stored.expires_at),
         }
 

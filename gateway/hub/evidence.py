@@ -24,7 +24,8 @@ from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
 from gateway.hub.interpreter import Interpreter
 from gateway.hub.journal import named_regions, open_box
-from gateway.hub.ledgers import Commit, call_lines, gathered, homes_of
+from gateway.hub.ledgers import Commit
+from gateway.hub.recollection import call_lines, gathered, homes_of
 from storage.audit import archive
 from storage.entry import canonical, decode
 from storage.merkle import inclusion_path

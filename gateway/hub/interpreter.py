@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from gateway.core import attendance, catalogue, delivery, facts, fold, observing
@@ -26,6 +27,7 @@ from gateway.hub.ledgers import Commit, Ledgers
 from gateway.hub.live import Fanout, LiveCall, Reply
 from gateway.hub.registry import Registry
 from gateway.metrics import Metrics
+from storage.operations import Erased
 
 
 def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:
@@ -142,7 +144,7 @@ class Interpreter:
         step = self.step(live)
         for presence in live.call.open_presences():
             for session in list(presence.sessions):
-                attendance.lose(step, session, presence.participant or "", "restarted")
+                attendance.part(step, presence, session, "restarted")
         adopted = self.registry.calls.get(CallKey("", live.key.call)) if live.key.organization else None
         if adopted is not None and adopted is not live and (live.call.opened_at is None or live.call.ended):
             adopt(step, adopted)
@@ -163,6 +165,13 @@ class Interpreter:
                 )
             )
         self.perform(live, step)
+
+    def forget(self, region: str, erased: Iterable[Erased]) -> None:
+        """Name these presences of a region no more: storage destroyed what told who they were, and wrote it down."""
+        for each in erased:
+            key = CallKey(*each.call)
+            fact = facts.PresencesErased(call=key, at=each.at, region=region, presences=each.presences)
+            self.registry.with_near(self.registry.key(*key), partial(_unname, fact=fact))
 
     # Time
 
@@ -222,6 +231,11 @@ class Interpreter:
             for live in self.registry.calls.values()
             for notice in live.call.open_notices()
         )
+
+
+def _unname(live: LiveCall, fact: facts.PresencesErased) -> None:
+    fold.apply(live.current().call, fact)
+    live.changed()
 
 
 def adopt(step: Step, unclaimed: LiveCall) -> None:

@@ -8,7 +8,8 @@ the two callbacks that the writer threads call, which only pass the word on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +20,8 @@ from typing import Any, Final, TypeVar
 from gateway.core import facts
 from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
-from gateway.hub.journal import Box, Ink, Written, from_entry, named_regions, open_box
-from storage.entry import decode
+from gateway.hub.journal import Written
+from gateway.hub.recollection import StoredCall, stored_call
 from storage.errors import StorageError
 from storage.operations import Operation, SweepOutcome
 from storage.reader import Reader
@@ -31,6 +32,10 @@ from storage.writer import Completed
 T = TypeVar("T")
 CLOSE_SECONDS: Final = 4.0
 """How long a region may take to write what is queued when the process ends."""
+PATIENCE_SECONDS: Final = 0.1
+"""How long to wait for a commit before looking whether the disk fails."""
+PATIENCE_TURNS: Final = 100
+"""How often to look."""
 
 
 class Commit:
@@ -63,20 +68,6 @@ class Commit:
 class _Part:
     commit: Commit
     counting: tuple[facts.AnyFact | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCall:
-    """What one region knows of a call and of those merged into it: the facts in order with their entries.
-
-    `homes` has, for each of these calls that opened here, since when it is known and its home region; `named` are the
-    regions that its entries name.
-    """
-
-    homes: Mapping[CallKey, tuple[datetime, str]]
-    facts: tuple[tuple[facts.AnyFact, int], ...]
-    salts: Mapping[str, bytes]
-    named: frozenset[str]
 
 
 class Ledgers:
@@ -148,6 +139,18 @@ class Ledgers:
     def submit(self, region: str, operations: Sequence[Operation], then: Callable[[Commit], None]) -> Commit:
         """Commit operations that record no facts of a call."""
         return self.write({region: [(operation, None) for operation in operations]}, then)
+
+    async def carry_out(self, region: str, operations: Sequence[Operation]) -> list[Any]:
+        """Commit operations and wait for it: their answers. Raises `NotDurable`; they may still be carried out then."""
+        done = asyncio.Event()
+        commit = self.submit(region, operations, lambda _: done.set())
+        for _ in range(PATIENCE_TURNS):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(done.wait(), PATIENCE_SECONDS)
+                return commit.results
+            if region in self.failing:
+                break
+        raise NotDurable(f"storage of region {region} cannot write now")
 
     async def read(self, region: str, question: Callable[[Reader], T]) -> T:
         """Ask a region's reader thread; raises `NotDurable` where storage cannot answer."""
@@ -249,48 +252,3 @@ class Ledgers:
         """Write what is queued, all regions at once, and give them back; how much could not be written, by region."""
         closing = [asyncio.to_thread(region.close, CLOSE_SECONDS) for region in self.regions.values()]
         return dict(zip(self.regions, await asyncio.gather(*closing), strict=True))
-
-
-def stored_call(reader: Reader, keys: Iterable[CallKey]) -> StoredCall | None:
-    """What a region knows of a call and its parts, None when it never heard of any. Runs on the reader thread."""
-    known = [key for key in keys if reader.has_call(key)]
-    if not known:
-        return None
-    boxes = {presence: open_box(box) for key in known for presence, box in reader.presences(key).items()}
-    return gathered(call_lines(reader, known), boxes)
-
-
-def call_lines(reader: Reader, keys: Iterable[CallKey]) -> list[tuple[int, bytes]]:
-    """A region's lines about these calls and what it knows to be part of them, each once, in order."""
-    return sorted({entry: leaf for key in keys for entry, leaf in reader.call_entries(key)}.items())
-
-
-def gathered(lines: Iterable[tuple[int, bytes]], boxes: Mapping[str, Box | None]) -> StoredCall:
-    """What these lines of a region, each with its number, say of a call."""
-    found: list[tuple[facts.AnyFact, int]] = []
-    homes: dict[CallKey, tuple[datetime, str]] = {}
-    lines = list(lines)
-    for entry, leaf in lines:
-        fact = from_entry(leaf, boxes)
-        if fact is not None:
-            found.append((fact, entry))
-        if isinstance(fact, facts.CallOpened) and fact.call not in homes:
-            homes[fact.call] = fact.at, str(decode(leaf)["home"])
-    salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
-    return StoredCall(homes, tuple(found), salts, named_regions(leaf for _, leaf in lines))
-
-
-def homes_of(stored: Mapping[str, StoredCall]) -> dict[CallKey, str]:
-    """The home region of each call: a call that was merged into another keeps what its own home says of it."""
-    first: dict[CallKey, str] = {}
-    told = [(at, region, key, home) for region, each in stored.items() for key, (at, home) in each.homes.items()]
-    for _, _, key, home in sorted(told):
-        first.setdefault(key, home)
-    return first
-
-
-def remember(ink: Ink, stored: Mapping[str, StoredCall], home: str) -> None:
-    """Give a call that was read back its regions, home first, and the salts of its presences."""
-    for name in sorted(stored, key=lambda name: (name != home, name)):
-        ink.regions[name] = None
-        ink.salts.update(stored[name].salts)

@@ -18,9 +18,10 @@ from gateway.core.happenings import CallReference
 from gateway.core.reading import in_order
 from gateway.core.types import CallKey
 from gateway.hub.journal import Ink
-from gateway.hub.ledgers import Ledgers, StoredCall, homes_of, remember
+from gateway.hub.ledgers import Ledgers
 from gateway.hub.live import LiveCall
 from gateway.hub.names import Names
+from gateway.hub.recollection import StoredCall, homes_of, remember
 
 KEEP_ENDED: Final = timedelta(hours=1)
 """How long a call that is over stays in memory."""
@@ -115,6 +116,11 @@ class Registry:
             return
         self._loading[key] = [act]
         self._ledgers.load(key, self.names.parts(key), lambda stored, error: self._arrive(key, stored, error))
+
+    def with_near(self, key: CallKey, act: Act) -> None:
+        """Do `act` with the call if it is in memory or on its way there."""
+        if key in self.calls or key in self._loading:
+            self.with_call(key, act)
 
     async def get(self, key: CallKey) -> LiveCall:
         """The call, read back if need be."""

@@ -15,6 +15,7 @@ import httpx
 
 from gateway.control.server import ControlServer, Desk, application
 from gateway.core.events import Event, Refused
+from gateway.core.keeping import Hold, Kind, Policy
 from gateway.core.types import Level, Role
 from gateway.hub.evidence import Pack
 from gateway.hub.proving import Consistency
@@ -92,6 +93,33 @@ class Room:
         self._ask("certificates")
         return []
 
+    async def rules(self, kind: Kind) -> Sequence[Mapping[str, Any]]:
+        self._ask("rules", kind)
+        return [{"name": "a"}]
+
+    async def rule(self, kind: Kind, name: str) -> Mapping[str, Any]:
+        self._ask("rule", kind, name)
+        return {"name": name}
+
+    async def set_policy(self, name: str, policy: Policy) -> Mapping[str, Any]:
+        self._ask("set policy", name, policy)
+        return {"name": name}
+
+    async def set_hold(self, name: str, hold: Hold) -> Mapping[str, Any]:
+        self._ask("set hold", name, hold)
+        return {"name": name}
+
+    async def remove(self, kind: Kind, name: str) -> None:
+        self._ask("remove", kind, name)
+
+    async def explain(self, participant: str) -> Mapping[str, Any]:
+        self._ask("explain", participant)
+        return {"copies": []}
+
+    async def erase(self, participant: str) -> Mapping[str, Any]:
+        self._ask("erase", participant)
+        return {"messages": 1}
+
     async def entries(self, region: str, start: int, limit: int) -> Sequence[bytes]:
         self._ask("entries", region, start, limit)
         return self.ledger[start : start + limit]
@@ -131,6 +159,7 @@ def issue(
 def desk(room: Room, **changes: Any) -> Desk:
     given: dict[str, Any] = {
         "hub": room,
+        "retention": room,
         "proving": room,
         "make_pack": room.make_pack,
         "keep_cosignatures": room.keep_cosignatures,

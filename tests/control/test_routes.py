@@ -117,7 +117,7 @@ async def test_a_call_id_that_cannot_exist_is_refused(http: httpx.AsyncClient, r
         "/v1/calls/",
         "/v1/calls/a/b",
         "/v1/calls/c/coverage/",
-        "/v1/retention/policies",
+        "/v1/retention/policy",
         "/v1/ledgers/europe",
         "/v1/ledgers/europe/proof",
         "/v1/ledgers/europe/proof/1/2",

@@ -30,7 +30,7 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
             for name, notice in call.notices.items()
         },
         "presences": {name: person(presence) for name, presence in call.presences.items()},
-        "latest": {name: presence.id for name, presence in call.latest.items()},
+        "latest": {name: each.id for name, each in call.latest.items() if each.participant is not None},
         "rosters": (call.sequences, call.heard_of, call.others),
         "owed": {
             presence.id: [notice.id for notice in owed_notices(call, presence)] for presence in call.open_presences()

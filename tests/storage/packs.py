@@ -16,7 +16,7 @@ from gateway.evidence import records
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
 from gateway.hub.journal import open_box
-from gateway.hub.ledgers import gathered, homes_of
+from gateway.hub.recollection import gathered, homes_of
 from storage.audit import archive
 from storage.audit.pack import verify
 from storage.audit.verdict import Verdict

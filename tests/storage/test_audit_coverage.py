@@ -17,7 +17,7 @@ from gateway.core.types import CallKey, Level, Role
 from gateway.evidence import records
 from gateway.evidence.story import Part, tell
 from gateway.hub.journal import Ink, to_entry
-from gateway.hub.ledgers import homes_of
+from gateway.hub.recollection import homes_of
 from storage.audit import claims
 from storage.audit.coverage import covered
 from storage.audit.order import told

@@ -46,6 +46,7 @@ def opened(root: Path, copied: Path) -> dict[str, str]:
     shutil.copyfile(copied, place / "data" / "europe" / "region.db")
     (place / "data" / "europe" / "region.db").chmod(0o600)
     shutil.copytree(root / "keys", place / "keys")
+    shutil.copy(root / "keys" / "europe" / "identity.json", place / "data" / "europe")
     (place / "keys" / "europe" / "newest").unlink(missing_ok=True)  # it is an old file, and this is a trial
     desk = Desk(place)
     found = {}

@@ -91,7 +91,7 @@ def test_a_kill_between_any_two_steps_is_finished_at_the_next_open(tmp_path: Pat
     """F4: killed with SIGKILL at each rename and each sync while it is opened, a region opens the next time."""
     kills = 0
     for call in ("rename", "fsync"):
-        for number in range(1, 60):
+        for number in range(1, 99):
             root = tmp_path / f"{call}-{number}"
             if how == "from before":
                 older(filled(root))

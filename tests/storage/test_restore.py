@@ -107,7 +107,7 @@ def test_a_backup_is_taken_for_good(world: World) -> None:
     file = world.root / "data" / "europe" / "region.db"
     assert world.restore() == [Restored("europe", file, 3, 3, 2)]
     assert world.memory() == (2, 2, 4)
-    assert [each.name for each in sorted(file.parent.iterdir())] == ["lock", "region.db"]
+    assert [each.name for each in sorted(file.parent.iterdir())] == ["identity.json", "lock", "region.db"]
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     assert of_kind(world.entries("europe"), "ledger.restored") == [RESTORED]
@@ -136,7 +136,12 @@ def test_what_the_backup_holds_opens_as_far_as_it_lives(world: World) -> None:
 def test_boxes_that_were_closed_since_do_no_harm(tmp_path: Path) -> None:
     """Rows of the backup whose keys are gone stay closed: the region opens, and is read."""
     desk = Desk(tmp_path)
-    desk.do(NameCall(CALL, ("old",)), message("old"), SealPresence("p_1", CALL, "8:acs:r_1", b"box", START), SignCheckpoint())
+    desk.do(
+        NameCall(CALL, ("old",)),
+        message("old"),
+        SealPresence("p_1", CALL, "8:acs:r_1", b"box", START),
+        SignCheckpoint(),
+    )
     place = [Premises("europe", desk.data, desk.keys)]
     list(back_up(place, tmp_path / "copies"))
     desk.do(NameCall(CALL, ("new",)), message("new", version=2))
@@ -170,6 +175,7 @@ def test_without_the_command_the_other_regions_refuse_it(world: World) -> None:
     shutil.copyfile(world.root / "copies" / "europe" / "region.db", world.root / "data" / "europe" / "region.db")
     (world.root / "data" / "europe" / "region.db").chmod(0o600)
     (world.root / "keys" / "europe" / "newest").unlink()
+    shutil.copy(world.root / "keys" / "europe" / "identity.json", world.root / "data" / "europe")
     europe, us = Desk(world.root, "europe"), Desk(world.root, "us")
     with pytest.raises(AssertionError, match="rolled back"):
         world.vouch(us, europe, 0)
@@ -248,13 +254,13 @@ def test_a_backup_made_by_hand_will_do(world: World) -> None:
 # -- kill -9 ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["_finish_aside", "_reset", "_publish", "write_file", "Memory"])
+@pytest.mark.parametrize("step", ["_finish_aside", "_reset", "_publish", "write_label", "write_manifests", "Memory"])
 def test_kill_9_at_any_step_leaves_each_entry_once(world: World, step: str) -> None:
     """Before the file has its name the command is repeated, afterwards the region is started; nothing is done twice."""
     world.lose()
     run_to_death(f"restore {step}", world.root)
     if (world.root / "data" / "europe" / "region.db").exists():
-        assert step in ("write_file", "Memory")
+        assert step in ("write_manifests", "Memory")
         with refused("its file is there, of 4 entries where the backup has 3", "start the gateway on it"):
             world.restore()
     else:

@@ -13,8 +13,8 @@ from gateway.core.effects import Record
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Level, rfc3339
 from gateway.hub.journal import Box, Ink, Scribe, Written
-from gateway.hub.ledgers import StoredCall, gathered
 from gateway.hub.live import LiveCall
+from gateway.hub.recollection import StoredCall, gathered
 from gateway.hub.registry import restore
 from storage.audit import entries
 from storage.audit.coverage import covered
