@@ -115,11 +115,12 @@ def _alone(copy: Premises) -> Iterator[None]:
 def _snapshot(source: Premises) -> Iterator[sqlite3.Connection]:
     """The region's file in one read transaction: beside who writes it, or holding the region where nobody does."""
     with contextlib.ExitStack() as last:
-        try:
+        connect = connect_reader
+        # Where nobody writes the file is read without a trace, unless somebody has it open all the same, or had.
+        with contextlib.suppress(RegionRefused):
             last.callback(os.close, source.take_lock())
-            connect = connect_resting
-        except RegionRefused:
-            connect = connect_reader
+            if not os.path.lexists(source.database.with_name(f"{source.database.name}-shm")):
+                connect = connect_resting
         connection = last.enter_context(contextlib.closing(connect(source.database)))
         connection.execute("BEGIN")
         yield connection

@@ -16,7 +16,7 @@ from storage import backup
 from storage.audit.ledger import verify
 from storage.audit.verdict import INCOMPLETE, SOUND
 from storage.backup import Copied, back_up
-from storage.engine import connect_resting, sqlite3
+from storage.engine import connect_resting, connect_writer, sqlite3
 from storage.errors import RegionRefused
 from storage.note import parse_verifiers
 from storage.operations import SignCheckpoint
@@ -121,6 +121,34 @@ def test_a_copy_opens_what_lives_and_nothing_that_was_deleted_since(tmp_path: Pa
     assert opened(tmp_path, after.path) == {"r_0": "needle 0", "r_1": "newer 1"}
     desk.close()
     assert scan(tmp_path, [b"needle", b"newer"]) == []
+
+
+def test_what_a_kill_left_in_the_log_is_copied(tmp_path: Path) -> None:
+    """Nobody has to start the region first."""
+    run_to_death("supersede", tmp_path)
+    place = tmp_path / "data" / "europe"
+    assert (place / "region.db-wal").stat().st_size
+    assert copy(tmp_path).entries == 2
+    desk = Desk(tmp_path)
+    assert len(desk.leaves()) == 2
+    desk.close()
+
+
+def test_somebody_else_may_write_while_no_gateway_runs(tmp_path: Path) -> None:
+    """Litestream, which moves the log into the file: the copy is of one moment all the same."""
+    desk = Desk(tmp_path)
+    desk.do(*(append(f"{number}" * 100) for number in range(300)), SignCheckpoint())
+    desk.close()
+    with contextlib.closing(connect_writer(desk.data / "region.db")) as other:
+        other.execute("PRAGMA foreign_keys = OFF")
+        other.execute("UPDATE identity SET epoch = epoch")
+        assert copy(tmp_path).entries == 300
+        with backup._snapshot(premises(tmp_path)) as connection:
+            assert connection.execute("SELECT size FROM head").fetchone() == (300,)
+            other.execute("DELETE FROM entries")
+            other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            other.execute("UPDATE identity SET epoch = epoch")
+            assert connection.execute("SELECT count(*) FROM entries").fetchone() == (300,)
 
 
 def test_no_key_is_in_a_copy(tmp_path: Path) -> None:
