@@ -25,6 +25,12 @@ from storage.signing import Signer
 from storage.slots import Slots
 from storage.vault import MASTER_SIZE, Vault, derive
 
+USED_SLOTS: Final = (
+    "SELECT slot FROM calls WHERE slot IS NOT NULL UNION ALL SELECT slot FROM presences WHERE slot IS NOT NULL"
+    " UNION ALL SELECT slot FROM messages UNION ALL SELECT slot FROM rules UNION ALL SELECT slot FROM shredding"
+)
+"""Every slot that a row of a region's file refers to."""
+
 _BACKUP: Final = "restore it from a backup"
 _VERSION: Final = "restore it from a backup, or run the version that wrote it"
 
@@ -186,10 +192,7 @@ def _compare(premises: Premises, identity: Identity, master: bytes, manifest: Ma
 def _used_slots(premises: Premises, slots: Slots) -> set[int]:
     """Every slot that a row refers to. Raises RegionRefused if rows share one or the slots file lacks it."""
     with contextlib.closing(connect_writer(premises.database)) as connection:
-        rows = connection.execute(
-            "SELECT slot FROM calls WHERE slot IS NOT NULL UNION ALL SELECT slot FROM presences WHERE slot IS NOT NULL"
-            " UNION ALL SELECT slot FROM messages UNION ALL SELECT slot FROM rules UNION ALL SELECT slot FROM shredding"
-        ).fetchall()
+        rows = connection.execute(USED_SLOTS).fetchall()
     used = {int(slot) for (slot,) in rows}
     if len(used) != len(rows) or (used and not 0 < min(used) <= max(used) < slots.count):
         raise premises.refuse("older than the region's file", premises.slots, RESTORE)

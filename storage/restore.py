@@ -25,6 +25,7 @@ from storage.cosigning import reset_witness
 from storage.engine import connect_resting, connect_writer, sqlite3
 from storage.erasures import Erasures
 from storage.errors import RegionRefused, StorageError
+from storage.identity import USED_SLOTS
 from storage.ledger import Ledger
 from storage.manifest import read_own, write_label, write_manifests
 from storage.moment import rfc3339
@@ -33,7 +34,7 @@ from storage.premises import RESTORE, Premises, sync_directory
 from storage.region import MONTH, Region
 from storage.remembered import Memory, Newest, recall
 from storage.signing import Signer, load
-from storage.slots import Slots
+from storage.slots import SIZE, Slots
 from storage.transaction import Transaction
 from storage.vault import Vault, derive
 from storage.writer import Completed
@@ -132,6 +133,7 @@ def _plan(premises: Premises, source: Path) -> _Plan:
         ):
             raise premises.refuse("the backup is of another file than the keys", source, "take one of this region")
         _check_free(premises, content.entries, newest)
+        _check_slots(premises, source)
     missing = None if newest is None else max(0, newest.size - content.entries)
     epoch = max(content.epoch, manifest.epoch, newest.epoch if newest else 0) + 1
     return _Plan(premises, source, content, signer, witness, master, missing, epoch)
@@ -142,6 +144,13 @@ def _signer(premises: Premises, path: Path) -> Signer:
         return load(path.read_text(encoding="utf-8"))
     except ValueError:  # not chained: what cannot be read may still be a key
         raise premises.refuse("no signing key", path, RESTORE) from None
+
+
+def _check_slots(premises: Premises, source: Path) -> None:
+    with contextlib.closing(connect_resting(source)) as connection:
+        most = max((slot for (slot,) in connection.execute(USED_SLOTS)), default=0)
+    if most >= premises.slots.stat().st_size // SIZE:
+        raise premises.refuse("older than the backup", premises.slots, RESTORE)
 
 
 def _check_free(premises: Premises, entries: int, newest: Newest | None) -> None:

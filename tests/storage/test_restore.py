@@ -339,6 +339,15 @@ def test_keys_that_are_not_there_are_never_made(world: World, key: str) -> None:
     assert not (world.root / "keys" / "europe" / key).exists()
 
 
+def test_keys_from_before_the_backup_are_refused(world: World) -> None:
+    """They lack slots of its rows, and no start would take it."""
+    world.lose()
+    os.truncate(world.root / "keys" / "europe" / "slots", 32)
+    with refused("older than the backup", "slots"):
+        world.restore()
+    assert not (world.root / "data" / "europe" / "region.db").exists()
+
+
 def test_the_newer_file_is_not_overwritten(world: World) -> None:
     """Nor is an older one, nor a damaged one, nor a log alone: they are moved away by somebody who knows."""
     place = world.root / "data" / "europe"
