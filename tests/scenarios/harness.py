@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -70,6 +70,9 @@ class Gateway:
         self.control_token = keys.control_token(self._settings)
         self.webhook_secret = keys.webhook_secret(self._settings)
         self._http = httpx.Client(verify=False, timeout=30.0)
+        self.under: Sequence[str] = ()
+        """A command that watches the gateway, such as strace with its options."""
+        self.program: Sequence[str] = ("-m", "gateway")
         self._process: subprocess.Popen[bytes] | None = None
         self.websocket = ""
         self.control = ""
@@ -81,6 +84,14 @@ class Gateway:
         """The running process."""
         assert self._process is not None, "the gateway is not running"
         return self._process
+
+    @property
+    def pid(self) -> int:
+        """The gateway's own process, whoever watches it."""
+        if not self.under:
+            return self.process.pid
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return int(children.split()[0])
 
     def start(self) -> Self:
         """Start the process and wait for its ready line."""
@@ -97,7 +108,10 @@ class Gateway:
         """`python -m gateway serve` on this directory, in a process group of its own."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve", "--config", str(self.directory / "gateway.toml")],
+                [
+                    *(*self.under, sys.executable, *self.program),
+                    *("serve", "--config", str(self.directory / "gateway.toml")),
+                ],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
@@ -113,7 +127,7 @@ class Gateway:
 
     def terminate(self, seconds: float = 10.0) -> int:
         """Ask the process to end and return its exit status; raises `subprocess.TimeoutExpired`."""
-        self.process.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         return self._reap(seconds)
 
     def _reap(self, seconds: float) -> int:
@@ -152,16 +166,17 @@ class Gateway:
 
     def rss(self) -> int:
         """Bytes of memory the process holds."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     def open_files(self) -> list[Path]:
         """Every regular file the process has open, deleted ones too."""
         found = []
-        for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
-            target = entry.readlink()
-            if target.is_absolute() and target.parts[1] not in ("dev", "proc"):
-                found.append(target)
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # closed meanwhile
+                target = entry.readlink()
+                if target.is_absolute() and target.parts[1] not in ("dev", "proc"):
+                    found.append(target)
         return found
 
     # -- its doors -----------------------------------------------------------------------------------------------

@@ -42,8 +42,8 @@ def _bytes(quoted: str) -> bytes:
     return bytes.fromhex(quoted.replace("\\x", ""))
 
 
-def _completed(log: Path) -> Iterator[tuple[str, str, int]]:
-    """Each call that ended, in the order of their ends: name, arguments, result."""
+def completed(log: Path) -> Iterator[tuple[int, str, str, int]]:
+    """Each call that ended, in the order of their ends: thread, name, arguments, result."""
     begun: dict[str, str] = {}
     with log.open(encoding="ascii") as lines:
         for line in lines:
@@ -58,7 +58,7 @@ def _completed(log: Path) -> Iterator[tuple[str, str, int]]:
             call = _CALL.fullmatch(text)
             # A call that the process did not live to see the end of has no result.
             if call is not None:
-                yield call[1], call[2], int(call[3])
+                yield int(process), call[1], call[2], int(call[3])
 
 
 class _Reader:
@@ -138,4 +138,4 @@ def steps(log: Path, root: Path, before: Iterable[str] = ()) -> list[Step]:
     known.
     """
     reader = _Reader(str(root), (f"{root}/{path}" for path in before))
-    return [step for call in _completed(log) for step in reader.steps(*call)]
+    return [step for call in completed(log) for step in reader.steps(*call[1:])]
