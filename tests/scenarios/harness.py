@@ -98,7 +98,7 @@ class Gateway:
         self._process = self.spawn()
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
-        assert line, f"the gateway did not start: {self.log.read_text()[-2000:]}"
+        assert line, f"the gateway did not start ({self._process.wait(10.0)}): {self.log.read_text()[-2000:]}"
         ready = json.loads(line)
         assert ready["ready"] is True
         self.websocket, self.control = ready["websocket"], ready["control"]

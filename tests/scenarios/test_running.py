@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenarios.events import call_ended, event, joined, message, observed
-from tests.scenarios.harness import Gateway, person
+from tests.scenarios.harness import REGIONS, Gateway, person
 from tests.scenarios.peers import Dial
 
 SETTINGS = {"NOTICES__DEADLINE_SECONDS": "60", "LOG__LEVEL": "debug"}
@@ -218,7 +218,8 @@ def test_what_the_user_did_wrong_is_said_in_one_line(own_gateway: Gateway, fault
         configuration.write_text(configuration.read_text().replace("[notices]", "[notices]\nrequired = 1"))
     elif fault == "no keys":
         own_gateway.start().kill()
-        (own_gateway.directory / "keys" / "europe" / "master.key").unlink()
+        for region in REGIONS:
+            (own_gateway.directory / "keys" / region / "master.key").unlink()
     else:
         configuration.write_text(configuration.read_text().replace("[regions.unitedstates]", ""))
     refused = own_gateway.run("serve")

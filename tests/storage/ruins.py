@@ -105,6 +105,7 @@ RUINS: dict[str, tuple[Ruin, tuple[str, ...]]] = {
         lambda us, _, aside: second_name(us.data / "region.db-wal", aside),
         ("hard link", "region.db-wal"),
     ),
+    "missing key": (lambda us, *_: (us.keys / "master.key").unlink(), ("data but no key", "master.key")),
     "missing file": (lambda us, *_: (us.data / "region.db").unlink(), ("file is missing", "region.db")),
     "missing directory": (lambda us, *_: shutil.rmtree(us.data), ("file is missing", "region.db")),
     "missing label": (lambda us, *_: (us.data / "identity.json").unlink(), ("does not say whose", "identity.json")),
