@@ -33,6 +33,10 @@ class Body(msgspec.Struct, frozen=True, array_like=True):
     content: str
 
 
+# Made here: two regions' threads that both are the first to decode a type crash the process.
+BODY: Final = msgspec.json.Decoder(Body)
+
+
 class Copy(NamedTuple):
     """A row of `messages` without its box; times in microseconds since 1970, `resource` by its row."""
 

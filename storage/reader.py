@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from storage.copies import Body, Copy, Judge, KeptCopy, Retained, copies
+from storage.copies import BODY, Copy, Judge, KeptCopy, Retained, copies
 from storage.engine import connect_reader, sqlite3
 from storage.entry import given
 from storage.errors import StorageError, StorageUnavailable
@@ -250,7 +250,7 @@ class Reader:
         clear = self._open("messages", copy.copy, copy.slot, box)
         if clear is None:
             return None
-        body = msgspec.json.decode(clear, type=Body)
+        body = BODY.decode(clear)
         decision = judge.copy(copy).decision
         return StoredMessage(
             participant=body.participant,

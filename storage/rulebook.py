@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from storage.copies import Body, Copy, Judge, copies
+from storage.copies import BODY, Copy, Judge, copies
 from storage.moment import microseconds, rfc3339
 from storage.operations import RemoveRule, Rule, SetRule
 from storage.retention import Terms
@@ -134,7 +134,7 @@ def _learn(transaction: Transaction, copy: Copy) -> Copy:
     clear = transaction.vault.open("messages", copy.copy, copy.slot, box)
     thread, resource = b"", None
     if clear is not None:
-        body = msgspec.json.decode(clear, type=Body)
+        body = BODY.decode(clear)
         thread = thread_hash(transaction.vault, body.thread)
         owner = transaction.terms.resource_of(body.participant)
         resource = None if owner is None else transaction.resource_id(owner)

@@ -37,6 +37,10 @@ class Sealed(msgspec.Struct, frozen=True):
     reason: str
 
 
+# As of `storage.copies`: learnt before threads need it.
+_SEALED: Final = msgspec.json.Decoder(Sealed)
+
+
 def read_rules(connection: sqlite3.Connection, vault: Vault) -> list[Rule]:
     """Every rule, by kind and name. Raises sqlite3.Error, StorageUnavailable."""
     return [_opened(vault, *row) for row in connection.execute(_RULES).fetchall()]
@@ -47,7 +51,7 @@ def _opened(
 ) -> Rule:
     organizations, resources, calls, slot, box = more
     clear = vault.open("rules", rule_row(kind, name), slot, box)
-    secret = Sealed((), (), "") if clear is None else msgspec.json.decode(clear, type=Sealed)
+    secret = Sealed((), (), "") if clear is None else _SEALED.decode(clear)
     return Rule(
         kind=cast("Any", kind),
         name=name,

@@ -103,6 +103,10 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
     return canonical(entry)
 
 
+# msgspec learns a type at its first use, and crashes the process where two regions' threads are both the first.
+_LEARNT: Final = tuple(msgspec.json.Decoder(kind) for kind in (*facts.KINDS, Box))
+
+
 def from_entry(leaf: bytes, boxes: Mapping[str, Box | None]) -> facts.AnyFact | None:
     """The fact of an entry, with the person from its box (None once shredded); None for other kinds of entry."""
     entry: dict[str, Any] = msgspec.json.decode(leaf)
