@@ -25,6 +25,9 @@ MOST_NAMED: Final = 1_000
 MOST_RULES: Final = 1_000
 """The most policies, and the most holds."""
 
+MOST_REASON: Final = 1_000
+"""The longest reason, in characters."""
+
 RESERVED: Final = "default"
 """What certificates call the period that applies where no policy deletes."""
 
@@ -98,7 +101,7 @@ def check_policy(name: str, policy: Policy) -> None:
 
 def check_hold(hold: Hold) -> None:
     """Whether there can be such a hold. Raises `Refusal`."""
-    if len(hold.reason) > 4 * NAME_LIMIT or not all(each.isprintable() or each == "\n" for each in hold.reason):
+    if len(hold.reason) > MOST_REASON or not all(each.isprintable() or each == "\n" for each in hold.reason):
         raise Refusal("bad_request", "reason is too long or not printable")
 
 

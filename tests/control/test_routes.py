@@ -364,3 +364,39 @@ async def test_health_readiness_and_metrics_need_no_token(http: httpx.AsyncClien
     metrics = await http.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b"gateway_sessions" in metrics.content
+
+
+async def test_rules_reach_the_hub_by_name(http: httpx.AsyncClient, room: Room) -> None:
+    """Policies and holds are asked for, set and removed by the path they are of; their bodies arrive whole."""
+    for kind, path in (("policy", "policies"), ("hold", "holds")):
+        room.asked.clear()
+        assert (await http.get(f"/v1/retention/{path}", headers=BEARER)).json() == {path: [{"name": "a"}]}
+        assert (await http.get(f"/v1/retention/{path}/a.b", headers=BEARER)).json() == {"name": "a.b"}
+        body = {"action": "delete", "days": 3, "calls": ["c"], "threads": ["t"], "later": True}
+        assert (await http.put(f"/v1/retention/{path}/a%2Fb", headers=BEARER, json=body)).status_code == 200
+        assert (await http.delete(f"/v1/retention/{path}/a", headers=BEARER)).json() == {"removed": "a"}
+        assert room.asked[:2] == [("rules", kind), ("rule", kind, "a.b")]
+        assert room.asked[2][:2] == (f"set {kind}", "a/b")
+        assert room.asked[2][2].threads == ["t"]  # type: ignore[attr-defined]
+        assert room.asked[3] == ("remove", kind, "a")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/retention/policies"),
+        ("PUT", "/v1/retention/policies/a"),
+        ("DELETE", "/v1/retention/holds/a"),
+        ("GET", "/v1/retention/explain/a"),
+        ("DELETE", "/v1/participants/a"),
+    ],
+)
+async def test_retention_is_for_bearers_of_the_token(
+    http: httpx.AsyncClient, room: Room, method: str, path: str
+) -> None:
+    """Without the control token nothing is asked, set or erased, and nothing about anybody is cached."""
+    assert (await http.request(method, path, json={})).status_code == 401
+    assert room.asked == []
+    answer = await http.request(method, path, headers=BEARER, json={})
+    assert answer.status_code == 200
+    assert (method == "DELETE" and "holds" in path) or answer.headers["cache-control"] == "no-store"

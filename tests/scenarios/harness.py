@@ -164,6 +164,16 @@ class Gateway:
             [sys.executable, "-m", "storage.audit", *arguments], capture_output=True, text=True, timeout=60
         )
 
+    def run_verifier(self, region: str) -> subprocess.CompletedProcess[str]:
+        """`gateway ledger verify` of a region, as an auditor runs it."""
+        key = self.directory / "keys" / region / "verifier.vkey"
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", "ledger", "verify", str(self.data / region), "--key", str(key)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
     def rss(self) -> int:
         """Bytes of memory the process holds."""
         status = Path(f"/proc/{self.pid}/status").read_text()
