@@ -87,13 +87,7 @@ def list_policies(as_json: bool, config: Path) -> None:
     """List the policies."""
     from gateway.cli import views
 
-    answer = either(
-        load(config, os.environ),
-        lambda gateway: gateway.get("/v1/retention/policies")["policies"],
-        lambda house: house.retention.rules("policy"),
-        whole=True,
-    )
-    (views.show_json if as_json else views.show_policies)(answer)
+    _list("policy", "policies", views.show_json if as_json else views.show_policies, config)
 
 
 @policy.command("remove")
@@ -101,13 +95,7 @@ def list_policies(as_json: bool, config: Path) -> None:
 @config_option
 def remove_policy(name: str, config: Path) -> None:
     """Remove the policy NAME; what is stored is judged without it from now on."""
-    either(
-        load(config, os.environ),
-        lambda gateway: gateway.delete(_rule("policies", name)),
-        lambda house: house.retention.remove("policy", name),
-        whole=True,
-    )
-    click.echo(f"policy {name} is removed")
+    _remove("policy", "policies", name, config)
 
 
 @retention.group()
@@ -140,13 +128,7 @@ def list_holds(as_json: bool, config: Path) -> None:
     """List the holds."""
     from gateway.cli import views
 
-    answer = either(
-        load(config, os.environ),
-        lambda gateway: gateway.get("/v1/retention/holds")["holds"],
-        lambda house: house.retention.rules("hold"),
-        whole=True,
-    )
-    (views.show_json if as_json else views.show_holds)(answer)
+    _list("hold", "holds", views.show_json if as_json else views.show_holds, config)
 
 
 @hold.command("remove")
@@ -154,13 +136,7 @@ def list_holds(as_json: bool, config: Path) -> None:
 @config_option
 def remove_hold(name: str, config: Path) -> None:
     """Remove the hold NAME; what is overdue goes with the next sweep."""
-    either(
-        load(config, os.environ),
-        lambda gateway: gateway.delete(_rule("holds", name)),
-        lambda house: house.retention.remove("hold", name),
-        whole=True,
-    )
-    click.echo(f"hold {name} is removed")
+    _remove("hold", "holds", name, config)
 
 
 @retention.command()
@@ -213,5 +189,26 @@ def explain(participant: str, as_json: bool, config: Path) -> None:
     (views.show_json if as_json else views.show_explanation)(answer)
 
 
-def _rule(kind: str, name: str) -> str:
-    return f"/v1/retention/{kind}/{quote(name, safe='')}"
+def _list(kind: keeping.Kind, plural: str, show: Callable[[Any], None], config: Path) -> None:
+    show(
+        either(
+            load(config, os.environ),
+            lambda gateway: gateway.get(f"/v1/retention/{plural}")[plural],
+            lambda house: house.retention.rules(kind),
+            whole=True,
+        )
+    )
+
+
+def _remove(kind: keeping.Kind, plural: str, name: str, config: Path) -> None:
+    either(
+        load(config, os.environ),
+        lambda gateway: gateway.delete(_rule(plural, name)),
+        lambda house: house.retention.remove(kind, name),
+        whole=True,
+    )
+    click.echo(f"{kind} {name} is removed")
+
+
+def _rule(plural: str, name: str) -> str:
+    return f"/v1/retention/{plural}/{quote(name, safe='')}"

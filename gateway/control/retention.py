@@ -6,7 +6,8 @@ bearers of the control token alone, and never cached.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -15,8 +16,9 @@ from starlette.responses import Response
 from gateway.control.desk import Desk, Endpoint, json_response, read_json, segment
 from gateway.core.errors import Refusal
 from gateway.core.fields import instant
-from gateway.core.keeping import Hold, Policy
+from gateway.core.keeping import Hold, Kind, Policy
 
+_Said = TypeVar("_Said", Policy, Hold)
 _PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
@@ -28,7 +30,13 @@ class Sweep(msgspec.Struct):
 
 def retention(desk: Desk) -> list[tuple[str, str, Endpoint]]:
     """The routes, each with its method."""
-    return [*_kept(desk), *_policies(desk), *_holds(desk)]
+    policies = "/v1/retention/policies", "/v1/retention/policies/{name}"
+    holds = "/v1/retention/holds", "/v1/retention/holds/{name}"
+    return [
+        *_kept(desk),
+        *_rules(desk, "policy", policies, Policy, desk.retention.set_policy),
+        *_rules(desk, "hold", holds, Hold, desk.retention.set_hold),
+    ]
 
 
 def _kept(desk: Desk) -> list[tuple[str, str, Endpoint]]:
@@ -63,49 +71,29 @@ def _kept(desk: Desk) -> list[tuple[str, str, Endpoint]]:
     ]
 
 
-def _policies(desk: Desk) -> list[tuple[str, str, Endpoint]]:
+def _rules(
+    desk: Desk,
+    kind: Kind,
+    paths: tuple[str, str],
+    said: type[_Said],
+    set_rule: Callable[[str, _Said], Awaitable[object]],
+) -> list[tuple[str, str, Endpoint]]:
+    """The routes of policies, or of holds: by their `paths`, of all of them and of each."""
+    path, each = paths
+
     async def every(_: Request) -> Response:
-        return json_response({"policies": await desk.retention.rules("policy")}, headers=_PRIVATE)
+        return json_response({path.rpartition("/")[2]: await desk.retention.rules(kind)}, headers=_PRIVATE)
 
     async def one(request: Request) -> Response:
-        return json_response(await desk.retention.rule("policy", segment(request, "name")), headers=_PRIVATE)
+        return json_response(await desk.retention.rule(kind, segment(request, "name")), headers=_PRIVATE)
 
     async def put(request: Request) -> Response:
-        policy = await read_json(request, Policy)
-        return json_response(await desk.retention.set_policy(segment(request, "name"), policy), headers=_PRIVATE)
+        rule = await read_json(request, said)
+        return json_response(await set_rule(segment(request, "name"), rule), headers=_PRIVATE)
 
     async def remove(request: Request) -> Response:
         name = segment(request, "name")
-        await desk.retention.remove("policy", name)
+        await desk.retention.remove(kind, name)
         return json_response({"removed": name})
 
-    return [
-        ("GET", "/v1/retention/policies", every),
-        ("GET", "/v1/retention/policies/{name}", one),
-        ("PUT", "/v1/retention/policies/{name}", put),
-        ("DELETE", "/v1/retention/policies/{name}", remove),
-    ]
-
-
-def _holds(desk: Desk) -> list[tuple[str, str, Endpoint]]:
-    async def every(_: Request) -> Response:
-        return json_response({"holds": await desk.retention.rules("hold")}, headers=_PRIVATE)
-
-    async def one(request: Request) -> Response:
-        return json_response(await desk.retention.rule("hold", segment(request, "name")), headers=_PRIVATE)
-
-    async def put(request: Request) -> Response:
-        hold = await read_json(request, Hold)
-        return json_response(await desk.retention.set_hold(segment(request, "name"), hold), headers=_PRIVATE)
-
-    async def remove(request: Request) -> Response:
-        name = segment(request, "name")
-        await desk.retention.remove("hold", name)
-        return json_response({"removed": name})
-
-    return [
-        ("GET", "/v1/retention/holds", every),
-        ("GET", "/v1/retention/holds/{name}", one),
-        ("PUT", "/v1/retention/holds/{name}", put),
-        ("DELETE", "/v1/retention/holds/{name}", remove),
-    ]
+    return [("GET", path, every), ("GET", each, one), ("PUT", each, put), ("DELETE", each, remove)]
