@@ -224,6 +224,34 @@ def test_time_that_passed_expires(timed: Desk, hands: Hands) -> None:
     assert timed.region.sweep(START + MONTH, 10, by_clock=True).result(30).deleted == 1
 
 
+def test_a_jump_of_an_hour_deletes_nothing_early(timed: Desk, hands: Hands) -> None:
+    """F18: what is due within the hour that never passed stays, and goes when it is really due."""
+    timed.do(message())
+    hands.pass_time(30 * 24 * 3600 * SECOND - 1800 * SECOND)
+    hands.wall += 3600 * SECOND
+    ahead = START + MONTH + timedelta(minutes=30)
+    assert timed.region.sweep(ahead, 10, by_clock=True).result(30).deleted == 0
+    hands.pass_time(1800 * SECOND - 1)
+    assert timed.region.sweep(ahead + timedelta(minutes=30), 10, by_clock=True).result(30).deleted == 0
+    hands.pass_time(1)
+    assert timed.region.sweep(ahead + timedelta(minutes=30), 10, by_clock=True).result(30).deleted == 1
+
+
+@pytest.mark.parametrize("boot", ["boot", "another"], ids=["the machine was on", "the machine was off"])
+def test_a_week_without_a_gateway_is_made_good_at_once(tmp_path: Path, hands: Hands, boot: str) -> None:
+    """What fell due meanwhile goes with the first sweep by the clock, and the certificate says how late."""
+    first = Desk(tmp_path, clock=hands)
+    first.do(message(), message(participant="8:acs:r_2", sent_at=START + timedelta(days=6)))
+    first.close()
+    hands.pass_time(35 * 24 * 3600 * SECOND)
+    hands.boot = boot
+    again = Desk(tmp_path, clock=hands)
+    assert again.region.sweep(START + timedelta(days=35), 10, by_clock=True).result(30).deleted == 1
+    (certificate,) = again.ask(lambda reader: reader.certificates())
+    assert certificate["late_ms"] == 5 * 24 * 3600 * 1000
+    again.close()
+
+
 # -- the tree ---------------------------------------------------------------------------------------------------------
 
 
