@@ -10,6 +10,7 @@ import msgspec
 from storage.moment import microseconds
 from storage.operations import CloseCall, MarkEvents, MoveCall, NameCall, OpenCall
 from storage.rows import call_row
+from storage.rulebook import begin_review
 from storage.transaction import Transaction
 
 
@@ -35,6 +36,9 @@ def name_call(transaction: Transaction, operation: NameCall) -> None:
     transaction.execute("UPDATE calls SET slot = ?, box = ? WHERE id = ?", (slot, box, identity))
     transaction.free(former)
     transaction.note_calls()
+    if transaction.rules.by_call:
+        # A thread that the call goes by no more is held no more.
+        begin_review(transaction, 0)
 
 
 def move_call(transaction: Transaction, operation: MoveCall) -> None:

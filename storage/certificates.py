@@ -48,8 +48,8 @@ def destroy(vault: Vault, batch: Certifiable) -> None:
 
 def certify(transaction: Transaction, batch: Certifiable) -> int:
     """Write the certificate of a batch whose slots are destroyed, inside the open transaction; its sequence."""
-    count = len(batch.slots)
-    fields = {"intent": batch.intent, "slots": count, "checked": count}
+    checked = sum(digest is not None for digest in batch.slots.values())
+    fields = {"intent": batch.intent, "slots": len(batch.slots), "checked": checked}
     seq = transaction.append_entry({"kind": "retention.certificate", **fields, **batch.fields})
     transaction.flush()
     transaction.execute("INSERT INTO certificates(seq) VALUES (?)", (seq,))

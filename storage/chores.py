@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from storage.certificates import Certifiable, certify, destroy, leftovers
 from storage.connection import WritingConnection
 from storage.engine import sqlite3
-from storage.erasing import Step, Wanted, erase, is_left, next_wanted
+from storage.erasing import Step, Wanted, brought_back, erase, next_wanted, reach
 from storage.errors import StorageUnavailable
 from storage.moment import from_microseconds, microseconds
 from storage.operations import SweepOutcome
@@ -79,12 +79,18 @@ class Chores:
 
     def erase_again(self) -> None:
         """At open: whoever was erased and is there again was brought back by a backup. Raises StorageUnavailable."""
-        for person, until in self._transaction.erased.persons.items():
-            while is_left(self._transaction, person, until):
-                step = self._erase(Wanted(person, until), until, AT_ONCE)
+        for wanted in brought_back(self._transaction):
+            until = self._transaction.erased.persons[wanted.person]
+            whole = False
+            while not whole:
+                # The list of slots names none twice: what a full disk kept from being certified comes first.
+                self.certify_all()
+                step = self._erase(wanted, until, until, AT_ONCE)
+                self._transaction.shred()
                 if step.batch is not None:
                     destroy(self._vault, step.batch)
                     self.certify_all()
+                whole = step.whole
 
     def certify_all(self) -> int | None:
         """Certify the batches whose slots are overwritten; the last certificate's sequence."""
@@ -102,9 +108,11 @@ class Chores:
 
         Raises StorageUnavailable where nothing was done, and what the step brought upon itself.
         """
-        wanted = next_wanted(self._transaction)
+        wanted = self._connection.look(lambda: next_wanted(self._transaction))
         if wanted is not None:
-            step = self._erase(wanted, max(wanted.asked_at, microseconds(request.clock)), request.limit)
+            at = max(wanted.asked_at, microseconds(request.clock))
+            until = max(at, self._connection.look(lambda: reach(self._transaction, wanted.person)))
+            step = self._erase(wanted, until, at, request.limit)
             certificate = self._finish(step.batch, request.future)
             outcome = SweepOutcome(step.messages, True, certificate, step.erased, int(step.whole))
             return None if request.future.done() else outcome
@@ -129,15 +137,17 @@ class Chores:
         return min(request.now, sure) if request.by_clock else request.now
 
     def _finish(self, batch: Certifiable | None, waiting: Future[SweepOutcome]) -> int | None:
+        # The boxes of rules that named somebody.
+        self._persist(self._transaction.shred, waiting)
         if batch is None:
             return None
         self._persist(lambda: destroy(self._vault, batch), waiting)
         return self._persist(self.certify_all, waiting)
 
-    def _erase(self, wanted: Wanted, until: int, limit: int) -> Step:
+    def _erase(self, wanted: Wanted, until: int, at: int, limit: int) -> Step:
         # Before anything goes: a backup from before it must not bring the person back.
         self._transaction.erased.add(wanted.person, until)
-        step = self._connection.transact(lambda: erase(self._transaction, wanted, until, limit))
+        step = self._connection.transact(lambda: erase(self._transaction, wanted, until, at, limit))
         if step.batch is not None:
             self._uncertified.append(step.batch)
         return step
@@ -148,7 +158,7 @@ class Chores:
         What cannot even be read is left to the next sweep.
         """
         with contextlib.suppress(StorageUnavailable, sqlite3.Error):
-            while slots := due_slots(self._transaction, self._moment(request), request.limit, self._destroyed):
+            for slots in due_slots(self._transaction, self._moment(request), request.limit, self._destroyed):
                 self._vault.destroy(slots)
                 self._destroyed |= set(slots)
 

@@ -54,6 +54,16 @@ class WritingConnection:
         self._memory.keep(transaction.ledger.checkpoint)
         return result
 
+    def look(self, question: Callable[[], R]) -> R:
+        """What `question` reads between two transactions. Raises StorageUnavailable."""
+        try:
+            if self._suspect:
+                self._reconnect()
+            return question()
+        except sqlite3.Error as error:
+            self._suspect = True
+            raise StorageUnavailable(f"the region's file cannot be read: {error}") from error
+
     def _roll_back(self, error: BaseException) -> None:
         # After a failed sync the connection's idea of the file is not to be trusted, and the log may hold the whole
         # commit all the same. A full disk is harmless: the log lacks the end of it.
@@ -76,14 +86,18 @@ class WritingConnection:
 
     def give_pages_back(self, spare: int) -> bool:
         """Shorten the file by some pages if more than `spare` are free; whether to go on. What fails is for later."""
-        with contextlib.suppress(sqlite3.Error):
-            execute = self.transaction.execute
+        if self._suspect:
+            return False
+        execute = self.transaction.execute
+        try:
             (free,) = execute("PRAGMA freelist_count").fetchone()
             if free > spare:
                 execute(f"PRAGMA incremental_vacuum({_PAGES_GIVEN_BACK:d})").fetchall()
                 return True
             # The file itself is shortened when the log is copied into it.
             execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            self._suspect = _primary(error) != sqlite3.SQLITE_FULL
         return False
 
     def close(self) -> None:

@@ -16,12 +16,17 @@ import msgspec
 from storage.engine import sqlite3
 from storage.moment import from_microseconds
 from storage.retention import Decision, Gone, Rules
-from storage.rules import subject
+from storage.rules import subject, thread_hash
+from storage.vault import Vault
 
 _COPIES: Final = """SELECT
     id, person, ident, version, resource, thread, sent_at, gone, gone_at, due_at, held, copy, slot
     FROM messages """
 """The columns of a `Copy`, in its order."""
+
+
+OF_PERSON: Final = "WHERE person = ? AND (gone IS NULL OR gone > '')"
+"""All that is kept of a person, by the two indexes that know persons."""
 
 
 class Body(msgspec.Struct, frozen=True, array_like=True):
@@ -86,19 +91,35 @@ class Retained(NamedTuple):
 class Judge:
     """Judges copies by the rules as they are. For one transaction, or one snapshot."""
 
-    def __init__(self, connection: sqlite3.Connection, rules: Rules) -> None:
+    def __init__(self, connection: sqlite3.Connection, rules: Rules, vault: Vault) -> None:
         self._connection: Final = connection
         self._rules: Final = rules
+        self._vault: Final = vault
         self._resources: Final[dict[int | None, str]] = {None: ""}
 
     def copy(self, copy: Copy) -> Judgement:
         """What is to become of this copy. Raises sqlite3.Error."""
         sent_at = from_microseconds(copy.sent_at)
         gone = None if copy.gone is None or copy.gone_at is None else (copy.gone, from_microseconds(copy.gone_at))
-        threads = () if copy.thread is None else (copy.thread,)
+        resource, thread = self.whose(copy)
+        return self.message(copy.person, resource, (thread,), sent_at, gone)
+
+    def whose(self, copy: Copy) -> tuple[str, bytes]:
+        """A copy's resource and thread. Raises sqlite3.Error, StorageUnavailable."""
+        if copy.thread is None:
+            return self._opened(copy)
         if copy.resource not in self._resources:
             self._resources.update(self._connection.execute("SELECT id, resource FROM resources"))
-        return self.message(copy.person, self._resources[copy.resource], threads, sent_at, gone)
+        return self._resources[copy.resource], copy.thread
+
+    def _opened(self, copy: Copy) -> tuple[str, bytes]:
+        """Of a copy from before there were policies, what its box says; of one that does not open, nothing."""
+        (box,) = self._connection.execute("SELECT box FROM messages WHERE id = ?", (copy.row,)).fetchone()
+        clear = self._vault.open("messages", copy.copy, copy.slot, box)
+        if clear is None:
+            return "", b""
+        body = BODY.decode(clear)
+        return self._rules.terms.resource_of(body.participant) or "", thread_hash(self._vault, body.thread)
 
     def message(
         self,
@@ -114,8 +135,7 @@ class Judge:
 
     def person(self, person: bytes, resource: str) -> tuple[str, ...]:
         """The holds that keep anything of a person: their copies, or what tells who they were in a call."""
-        rows = self._connection.execute("SELECT thread FROM messages WHERE person = ?", (person,))
-        threads = [thread for (thread,) in rows if thread is not None]
+        threads = {self.whose(each)[1] for each in copies(self._connection, OF_PERSON, (person,))}
         return self._rules.holding(subject(self._connection, self._rules, person, resource, threads))
 
 

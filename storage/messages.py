@@ -50,11 +50,14 @@ class _Arrival:
         self.person = look_up("person", operation.participant)
         self.ident = look_up("message", operation.participant, operation.thread, operation.message)
         self.thread = thread_hash(transaction.vault, operation.thread)
-        self.judge = Judge(transaction.connection, transaction.rules)
+        self.judge = Judge(transaction.connection, transaction.rules, transaction.vault)
         decided, holds = self.judge.message(self.person, operation.resource, (self.thread,), operation.sent_at)
         self.due_at, self.held = decided.due_at, bool(holds)
-        found = copies(transaction.connection, "WHERE person = ? AND gone IS NULL", (self.person,))
-        self.current = found[0] if found else None
+        where = "WHERE person = ? AND (gone IS NULL OR gone = 'deleted')"
+        found = copies(transaction.connection, where, (self.person,))
+        self.current = next((each for each in found if each.gone is None), None)
+        self.deleted = [each for each in found if each.gone is not None]
+        """What this person deleted and is kept all the same."""
         self.same = self.current is not None and self.current.ident == self.ident
 
 
@@ -98,7 +101,8 @@ def _store(transaction: Transaction, arrival: _Arrival) -> MessageOutcome:
             mark(transaction, current.ident, current.version, current.due_at)
         entry |= _let_go(transaction, arrival.judge, current, "superseded", microseconds(operation.at))
     # A copy that its author deleted was the last message for as long as it was kept, too.
-    for former in copies(transaction.connection, "WHERE person = ? AND gone = 'deleted'", (arrival.person,)):
+    age = (microseconds(operation.sent_at), operation.version)
+    for former in [each for each in arrival.deleted if (each.sent_at, each.version) < age]:
         _let_go(transaction, arrival.judge, former, "superseded", microseconds(operation.at))
     transaction.execute(
         "INSERT INTO messages(person, ident, version, resource, thread, sent_at, stored_at, due_at, held, copy, slot,"
@@ -132,7 +136,10 @@ def _delete(transaction: Transaction, arrival: _Arrival) -> MessageOutcome:
     if operation.version < current.version:
         return IGNORED
     mark(transaction, arrival.ident, operation.version, max(until, current.due_at))
-    kept = _let_go(transaction, arrival.judge, current, "deleted", microseconds(operation.at))
+    age = (current.sent_at, current.version)
+    later = any((each.sent_at, each.version) > age for each in arrival.deleted)
+    gone: Gone = "superseded" if later else "deleted"
+    kept = _let_go(transaction, arrival.judge, current, gone, microseconds(operation.at))
     entry = {"kind": "message.deleted", "copy": current.copy, "at": rfc3339(operation.at)}
     transaction.append_entry({**entry, **kept})
     return MessageOutcome("deleted", None)

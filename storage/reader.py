@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from storage.copies import BODY, Copy, Judge, KeptCopy, Retained, copies
+from storage.copies import BODY, OF_PERSON, Copy, Judge, KeptCopy, Retained, copies
 from storage.engine import connect_reader, sqlite3
 from storage.entry import given
 from storage.errors import StorageError, StorageUnavailable
@@ -121,7 +121,7 @@ class Reader:
         """What is kept of a participant, what is to become of it, and what would become of a message sent now."""
         person = self._vault.look_up("person", participant)
         judge = self._judge()
-        found = copies(self._connection, "WHERE person = ? ORDER BY id", (person,))
+        found = copies(self._connection, OF_PERSON + " ORDER BY id", (person,))
         asked = self._execute("SELECT asked_at FROM erasures WHERE person = ?", (person,)).fetchone()
         return Retained(
             tuple(KeptCopy(each.copy, each.gone, from_microseconds(each.sent_at), judge.copy(each)) for each in found),
@@ -131,7 +131,8 @@ class Reader:
         )
 
     def _judge(self) -> Judge:
-        return Judge(self._connection, compile_rules(self._connection, self._vault, self._terms, self.rules()))
+        rules = compile_rules(self._connection, self._vault, self._terms, self.rules())
+        return Judge(self._connection, rules, self._vault)
 
     def size(self) -> int:
         """How many entries the ledger has."""

@@ -133,8 +133,13 @@ class Rules:
     terms: Terms
     policies: tuple[Policy, ...] = ()
     holds: tuple[Hold, ...] = ()
-    by_call: bool = False
-    """Whether some hold names calls, so that it matters who was in which."""
+    calls: frozenset[str] = frozenset()
+    """The ids of calls that some hold names."""
+
+    @property
+    def by_call(self) -> bool:
+        """Whether it matters who was in which call."""
+        return bool(self.calls)
 
     def decide(self, subject: Subject, sent_at: datetime, gone: tuple[Gone, datetime] | None = None) -> Decision:
         """What is to become of a copy; `gone` says since when it is kept only by a hold or a period of retention."""

@@ -7,29 +7,42 @@ or terms change. Each change is an entry, which says how many threads and people
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from storage.copies import BODY, Copy, Judge, copies
-from storage.moment import microseconds, rfc3339
+from storage.copies import Copy, Judge, copies
+from storage.moment import from_microseconds, microseconds, rfc3339
 from storage.operations import RemoveRule, Rule, SetRule
-from storage.retention import Terms
+from storage.retention import Action, Terms
 from storage.rows import rule_row
-from storage.rules import read_rules, sealed, thread_hash, written
+from storage.rules import read_rules, sealed, written
 from storage.transaction import Transaction
 
 BEGINNING: Final = 0
 """The place from which everything is reviewed."""
+LONGEST_DAYS: Final = 36_500
+"""A century: what is added to a time has to stay one."""
 
 
 def set_rule(transaction: Transaction, operation: SetRule) -> None:
-    """From now on this rule holds."""
-    rule = operation.rule
+    """From now on this rule holds. Raises ValueError for a policy that decides nothing, or a hold that decides."""
+    rule = _checked(transaction, operation.rule)
     keep_rule(transaction, rule)
     transaction.append_entry({"kind": f"{rule.kind}.set", "at": rfc3339(rule.set_at), "name": rule.name, **_told(rule)})
-    _begin_review(transaction, microseconds(rule.set_at))
+    begin_review(transaction, microseconds(rule.set_at))
+
+
+def _checked(transaction: Transaction, rule: Rule) -> Rule:
+    decides = rule.action in tuple(Action) and rule.days is not None and 1 <= rule.days <= LONGEST_DAYS
+    if not (decides if rule.kind == "policy" else rule.action is None and rule.days is None):
+        raise ValueError("a policy has an action and its days, a hold has neither")
+    # A clock that was set back must not make it look like a rule from before the erasure of somebody it names.
+    people = [transaction.vault.look_up("person", each) for each in rule.participants]
+    set_at = max([transaction.erased.after(each, microseconds(rule.set_at)) for each in people], default=0)
+    return rule if set_at <= microseconds(rule.set_at) else replace(rule, set_at=from_microseconds(set_at))
 
 
 def keep_rule(transaction: Transaction, rule: Rule) -> None:
@@ -50,6 +63,7 @@ def _told(rule: Rule) -> dict[str, object]:
     }
     if rule.kind == "hold":
         return told | {"calls": list(rule.calls)}
+    # Not `action` beside the others: nothing in an entry sorts before its stamps.
     return told | {"terms": {"action": rule.action, "days": rule.days}}
 
 
@@ -58,7 +72,7 @@ def remove_rule(transaction: Transaction, operation: RemoveRule) -> bool:
     if not _drop(transaction, operation.kind, operation.name):
         return False
     transaction.append_entry({"kind": f"{operation.kind}.removed", "at": rfc3339(operation.at), "name": operation.name})
-    _begin_review(transaction, microseconds(operation.at))
+    begin_review(transaction, microseconds(operation.at))
     return True
 
 
@@ -70,16 +84,29 @@ def _drop(transaction: Transaction, kind: str, name: str) -> bool:
     return row is not None
 
 
-def strike(transaction: Transaction, person: bytes) -> None:
-    """Name this person in no rule any more; a rule that named nobody else is about nobody then."""
+def named(transaction: Transaction) -> Iterator[tuple[bytes, int]]:
+    """Everyone whom some rule names, and when it was set, in microseconds since 1970."""
+    for rule in read_rules(transaction.connection, transaction.vault):
+        for participant in rule.participants:
+            yield transaction.vault.look_up("person", participant), microseconds(rule.set_at)
+
+
+def strike(transaction: Transaction, person: bytes, until: int) -> None:
+    """Name this person in no rule set up to then any more; a rule that named nobody else is about nobody then."""
     for rule in read_rules(transaction.connection, transaction.vault):
         left = tuple(each for each in rule.participants if transaction.vault.look_up("person", each) != person)
-        if left != rule.participants:
+        if left != rule.participants and microseconds(rule.set_at) <= until:
             keep_rule(transaction, replace(rule, participants=left))
 
 
-def _begin_review(transaction: Transaction, set_at: int) -> None:
-    transaction.execute("UPDATE review SET set_at = max(set_at, ?), next = ? WHERE id = 1", (set_at, BEGINNING))
+def begin_review(transaction: Transaction, set_at: int) -> None:
+    """What is stored is to be judged anew, because of a change at `set_at`, in microseconds since 1970."""
+    # Where a full disk kept the configured terms from being taken at open, they are taken later.
+    transaction.execute(
+        "INSERT INTO review(id, set_at, terms, next) VALUES (1, ?, '', ?) ON CONFLICT (id) DO UPDATE"
+        " SET set_at = max(set_at, excluded.set_at), next = excluded.next",
+        (set_at, BEGINNING),
+    )
     transaction.ruled = True
 
 
@@ -110,9 +137,9 @@ def review(transaction: Transaction, limit: int) -> None:
     if begin is None:
         return
     found = copies(transaction.connection, "WHERE id >= ? ORDER BY id LIMIT ?", (begin, limit))
-    judge = Judge(transaction.connection, transaction.rules)
+    judge = Judge(transaction.connection, transaction.rules, transaction.vault)
     for copy in found:
-        known = copy if copy.thread is not None else _learn(transaction, copy)
+        known = copy if copy.thread is not None else _learn(transaction, copy, judge)
         settle(transaction, known, judge)
     following = found[-1].row + 1 if len(found) == limit else None
     transaction.execute("UPDATE review SET next = ? WHERE id = 1", (following,))
@@ -128,15 +155,9 @@ def settle(transaction: Transaction, copy: Copy, judge: Judge) -> bool:
     return True
 
 
-def _learn(transaction: Transaction, copy: Copy) -> Copy:
-    """What policies need to know of a copy from before there were any; of one that does not open, nothing."""
-    (box,) = transaction.execute("SELECT box FROM messages WHERE id = ?", (copy.row,)).fetchone()
-    clear = transaction.vault.open("messages", copy.copy, copy.slot, box)
-    thread, resource = b"", None
-    if clear is not None:
-        body = BODY.decode(clear)
-        thread = thread_hash(transaction.vault, body.thread)
-        owner = transaction.terms.resource_of(body.participant)
-        resource = None if owner is None else transaction.resource_id(owner)
+def _learn(transaction: Transaction, copy: Copy, judge: Judge) -> Copy:
+    """Write down what policies need to know of a copy from before there were any."""
+    owner, thread = judge.whose(copy)
+    resource = transaction.resource_id(owner) if owner else None
     transaction.execute("UPDATE messages SET thread = ?, resource = ? WHERE id = ?", (thread, resource, copy.row))
     return copy._replace(thread=thread, resource=resource)

@@ -1,8 +1,8 @@
 """Policies and holds as a region's file keeps them, and what they come to for its copies.
 
 Rules: persons, threads and reasons stand in a sealed box, and are compared by keyed hash; every region has every rule,
-and one about others' people only is about nobody here; what names a call means every call of that id, all that became
-part of it, and the threads that go by its names.
+and one about others' people only is about nobody here; what names a call means every call of that id, all that turned
+out to be the same one, whichever became part of which, and the threads that go by its names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _RULES: Final = """
     ORDER BY kind, name"""
 _FAMILY: Final = """WITH RECURSIVE family(id) AS (
     SELECT id FROM calls WHERE call IN (SELECT value FROM json_each(?))
-    UNION SELECT merges.source FROM merges JOIN family ON merges.target = family.id)
+    UNION SELECT merges.source FROM merges JOIN family ON merges.target = family.id
+    UNION SELECT merges.target FROM merges JOIN family ON merges.source = family.id)
     SELECT id, organization, call, slot, box FROM calls JOIN family USING (id)"""
 
 
@@ -99,7 +100,7 @@ def compile_rules(connection: sqlite3.Connection, vault: Vault, terms: Terms, sa
             assert rule.action is not None
             assert rule.days is not None
             policies.append(Policy(rule.name, Action(rule.action), timedelta(days=rule.days), scope))
-    return Rules(terms, tuple(policies), tuple(holds), any(rule.calls for rule in said))
+    return Rules(terms, tuple(policies), tuple(holds), frozenset(call for rule in said for call in rule.calls))
 
 
 def _scope(connection: sqlite3.Connection, vault: Vault, rule: Rule) -> Scope:
@@ -120,7 +121,7 @@ def _scope(connection: sqlite3.Connection, vault: Vault, rule: Rule) -> Scope:
 def _named_calls(
     connection: sqlite3.Connection, vault: Vault, calls: tuple[str, ...]
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The row of every call of these ids and of all that became part of one, with the names it goes by."""
+    """The row of every call of these ids and of all that turned out to be one of them, with the names it goes by."""
     if not calls:
         return
     for row, organization, name, slot, box in connection.execute(_FAMILY, (msgspec.json.encode(calls).decode(),)):

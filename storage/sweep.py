@@ -7,7 +7,7 @@ found again when no hold keeps it any more. How a batch is destroyed and certifi
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from storage.rulebook import settle
 from storage.transaction import Transaction
 
 _FORGOTTEN_AT_ONCE: Final = 5_000
+_LONG_AGO: Final = -(1 << 63)
 
 
 class Due(NamedTuple):
@@ -36,9 +37,10 @@ def delete_due(transaction: Transaction, now: datetime, limit: int, clock: datet
     """
     moment = microseconds(now)
     forgotten = _forget(transaction, microseconds(clock))
-    found = _found(transaction, moment, limit)
+    where = "WHERE held = 0 AND due_at <= ? ORDER BY due_at LIMIT ?"
+    found = copies(transaction.connection, where, (moment, limit))
     remaining = len(found) == limit or forgotten >= _FORGOTTEN_AT_ONCE
-    judge = Judge(transaction.connection, transaction.rules)
+    judge = Judge(transaction.connection, transaction.rules, transaction.vault)
     due = judged(judge, found, moment)
     gone = {each.copy.row for each in due}
     for copy in found:
@@ -52,10 +54,6 @@ def delete_due(transaction: Transaction, now: datetime, limit: int, clock: datet
     return batch, remaining
 
 
-def _found(transaction: Transaction, moment: int, limit: int) -> list[Copy]:
-    return copies(transaction.connection, "WHERE held = 0 AND due_at <= ? ORDER BY due_at LIMIT ?", (moment, limit))
-
-
 def judged(judge: Judge, found: Sequence[Copy], moment: int) -> list[Due]:
     """Those of these copies that may go at `moment`."""
     due: list[Due] = []
@@ -66,12 +64,19 @@ def judged(judge: Judge, found: Sequence[Copy], moment: int) -> list[Due]:
     return due
 
 
-def due_slots(transaction: Transaction, now: datetime, limit: int, passed: frozenset[int]) -> list[int]:
-    """The key slots of up to `limit` due messages but those `passed`, for where nothing can be written. Reads only."""
-    moment = microseconds(now)
-    found = [copy for copy in _found(transaction, moment, limit + len(passed)) if copy.slot not in passed]
-    judge = Judge(transaction.connection, transaction.rules)
-    return [each.copy.slot for each in judged(judge, found[:limit], moment)]
+def due_slots(transaction: Transaction, now: datetime, limit: int, passed: Collection[int]) -> Iterator[list[int]]:
+    """The key slots of due messages but those `passed`, up to `limit` at a time, for where nothing can be written.
+
+    Reads only, so what is found and may not go is met again and again: each is looked at once.
+    """
+    moment, judge = microseconds(now), Judge(transaction.connection, transaction.rules, transaction.vault)
+    where = "WHERE held = 0 AND due_at <= ? AND (due_at, id) > (?, ?) ORDER BY due_at, id LIMIT ?"
+    due_at, row = _LONG_AGO, 0
+    while found := copies(transaction.connection, where, (moment, due_at, row, limit)):
+        due_at, row = found[-1].due_at, found[-1].row
+        left = [copy for copy in found if copy.slot not in passed]
+        if due := judged(judge, left, moment):
+            yield [each.copy.slot for each in due]
 
 
 def _fields(due: Sequence[Due], now: datetime) -> dict[str, object]:

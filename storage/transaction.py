@@ -23,6 +23,7 @@ from storage.vault import Vault
 R = TypeVar("R")
 
 _REMEMBERED_CALLS: Final = 50_000
+_REMEMBERED_RESOURCES: Final = 1_000
 
 FAILED_BY_ITSELF: Final = (sqlite3.Error, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 """What one submission can bring upon itself, unless `is_storage_failure` says that the disk did it."""
@@ -65,6 +66,7 @@ class Transaction:
         self._haunted: set[int] = set()
         """Slots of rows that failed to be committed, and may be in the log none the less until it is written over."""
         self._calls: dict[Call, int] = {}
+        self._resources: dict[str, int] = {}
 
     # -- the frame ------------------------------------------------------------------------------------------------
 
@@ -93,6 +95,7 @@ class Transaction:
         self._taken.clear()
         self._freed.clear()
         self._calls.clear()
+        self._resources.clear()
         self.forget_rules()
         self.ledger.forget()
         # A failed write may have rolled back by itself.
@@ -114,6 +117,7 @@ class Transaction:
             self.doomed.update(self._taken[mark.taken :])
             del self._taken[mark.taken :], self._freed[mark.freed :]
             self._calls.clear()
+            self._resources.clear()
             self.forget_rules()
             self.ledger.undo(place)
             raise
@@ -165,7 +169,7 @@ class Transaction:
         self._rules = None
 
     def note_calls(self) -> None:
-        """A call is new, goes by other names or became part of another: what a hold on calls means may have changed."""
+        """A call goes by other names or became part of another: what a hold on calls means may have changed."""
         if self._rules is not None and self._rules.by_call:
             self._rules = None
 
@@ -180,7 +184,8 @@ class Transaction:
             row = self.execute(
                 "INSERT INTO calls(organization, call, open) VALUES (?, ?, 0) RETURNING id", (organization, name)
             ).fetchone()
-            self.note_calls()
+            if self._rules is not None and name in self._rules.calls:
+                self._rules = None
         if len(self._calls) >= _REMEMBERED_CALLS:
             self._calls.clear()
         identity = int(row[0])
@@ -189,10 +194,17 @@ class Transaction:
 
     def resource_id(self, resource: str) -> int:
         """The row of an ACS resource, made if it is new."""
+        found = self._resources.get(resource)
+        if found is not None:
+            return found
         row = self.execute("SELECT id FROM resources WHERE resource = ?", (resource,)).fetchone()
         if row is None:
             row = self.execute("INSERT INTO resources(resource) VALUES (?) RETURNING id", (resource,)).fetchone()
-        return int(row[0])
+        if len(self._resources) >= _REMEMBERED_RESOURCES:
+            self._resources.clear()
+        identity = int(row[0])
+        self._resources[resource] = identity
+        return identity
 
     def seal(self, table: str, row: str, clear: bytes) -> tuple[int, bytes]:
         """Seal `clear` for a row of this transaction: (slot, box)."""

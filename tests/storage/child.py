@@ -13,15 +13,18 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from storage import backup, restore
+from storage import backup, restore, rulebook
 from storage.connection import WritingConnection
+from storage.copies import Copy, Judge
 from storage.newfile import give_name
 from storage.operations import SealPresence
 from storage.premises import Premises
 from storage.region import LEDGER, Region
+from storage.transaction import Transaction
 from storage.vault import Vault
 from storage.writer import Completed
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
+from tests.storage.ruled import hold
 
 
 def die(*_: object) -> None:
@@ -85,6 +88,22 @@ def die_in_superseding(root: Path) -> None:
     desk.do(message("needle 1", version=2))
 
 
+def die_in_review(root: Path) -> None:
+    """Set a hold on many, and be killed amid the third batch that is judged."""
+    desk = Desk(root)
+    desk.do(*(message(f"needle {number}", participant=f"8:acs:r_{number}") for number in range(1_200)))
+    settle, times = rulebook.settle, itertools.count()
+
+    def settle_some(transaction: Transaction, copy: Copy, judge: Judge) -> bool:
+        if next(times) == 600:
+            die()
+        return settle(transaction, copy, judge)
+
+    rulebook.settle = settle_some
+    desk.do(hold())
+    threading.Event().wait()
+
+
 def die_after_a_failed_commit(root: Path) -> None:
     """Seal one presence after the other; once the disk failed, be killed as soon as any key was overwritten."""
     desk = Desk(root)
@@ -129,6 +148,8 @@ if __name__ == "__main__":
         write_for_ever(place)
     elif what == "supersede":
         die_in_superseding(place)
+    elif what == "review":
+        die_in_review(place)
     elif what == "fail":
         die_after_a_failed_commit(place)
     elif what.startswith("restore "):
