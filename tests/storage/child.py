@@ -16,15 +16,16 @@ from pathlib import Path
 from storage import backup, restore, rulebook
 from storage.connection import WritingConnection
 from storage.copies import Copy, Judge
+from storage.erasures import Erasures
 from storage.newfile import give_name
-from storage.operations import SealPresence
+from storage.operations import AskErasure, SealPresence
 from storage.premises import Premises
 from storage.region import LEDGER, Region
 from storage.transaction import Transaction
 from storage.vault import Vault
 from storage.writer import Completed
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
-from tests.storage.ruled import hold
+from tests.storage.ruled import ANN, DAY, fill_with_ann, hold
 
 
 def die(*_: object) -> None:
@@ -61,6 +62,30 @@ def die_in_sweep(root: Path, when: str) -> None:
     desk = Desk(root)
     for number in range(10):
         desk.do(message(f"needle {number}", participant=f"8:acs:r_{number}"))
+    be_killed(when)
+    desk.region.sweep(START + MONTH, 10).result(30)
+
+
+def die_in_erasure(root: Path, when: str) -> None:
+    """The same for whoever is erased; and when the journal names them and nothing else is done yet."""
+    desk = Desk(root)
+    fill_with_ann(desk)
+    add = Erasures.add
+
+    def add_and_die(erasures: Erasures, person: bytes, at: int) -> None:
+        add(erasures, person, at)
+        die()
+
+    desk.do(AskErasure(ANN, "r", START + DAY))
+    if when == "before the commit":
+        Erasures.add = add_and_die  # type: ignore[method-assign,assignment]
+    else:
+        be_killed(when)
+    desk.region.sweep(START + DAY, 500).result(30)
+
+
+def be_killed(when: str) -> None:
+    """Once keys are about to be overwritten, when some are, or when a certificate is about to be written."""
     shred = Vault.shred
 
     def shred_some(vault: Vault, slots: Iterable[int]) -> None:
@@ -77,7 +102,6 @@ def die_in_sweep(root: Path, when: str) -> None:
         "before the certificate": shred_and_fail_next,
     }
     Vault.shred = steps[when]  # type: ignore[method-assign,assignment]
-    desk.region.sweep(START + MONTH, 10).result(30)
 
 
 def die_in_superseding(root: Path) -> None:
@@ -150,6 +174,8 @@ if __name__ == "__main__":
         die_in_superseding(place)
     elif what == "review":
         die_in_review(place)
+    elif what == "erase":
+        die_in_erasure(place, sys.argv[3])
     elif what == "fail":
         die_after_a_failed_commit(place)
     elif what.startswith("restore "):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from storage.engine import sqlite3
 from storage.entry import given
 from storage.operations import Call, Erased, RemoveRule, Rule, SealPresence, SetRule
-from tests.storage.desk import CALL, START, Desk
+from tests.storage.desk import CALL, START, Desk, message
 
 ANN, BOB = "8:acs:r_ann", "8:acs:f_bob"
 """Of contoso, and of fabrikam."""
@@ -64,6 +64,18 @@ def without(kind: Literal["policy", "hold"], name: str, at: datetime = START) ->
 def presence(name: str, participant: str = ANN, call: Call = CALL, at: datetime = START) -> SealPresence:
     """Somebody is in a call."""
     return SealPresence(name, call, participant, f"box of {participant}".encode(), at)
+
+
+def fill_with_ann(desk: Desk) -> None:
+    """Ann is in two calls, wrote, and is named by a policy; Bob is and wrote the like."""
+    for number, participant in ((1, ANN), (3, BOB)):
+        desk.do(
+            presence(f"p_{number}", participant),
+            presence(f"p_{number + 1}", participant, ("contoso", "call-2")),
+            message(f"text of {participant}", participant=participant),
+            policy("delete", 20, name=f"policy {number}", participants=(participant,)),
+        )
+    reviewed(desk)
 
 
 def sweep(desk: Desk, now: datetime, limit: int = 500, clock: datetime | None = None) -> int:

@@ -19,17 +19,17 @@ from tests.storage.desk import MONTH, START, Desk, append
 ROOT = Path(__file__).parents[2]
 
 
-def start(what: str, root: Path) -> subprocess.Popen[bytes]:
+def start(what: str, root: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.storage.child", what, str(root)],
+        [sys.executable, "-m", "tests.storage.child", what, str(root), *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
 
 
-def run_to_death(what: str, root: Path) -> None:
-    with start(what, root) as child:
+def run_to_death(what: str, root: Path, *more: str) -> None:
+    with start(what, root, *more) as child:
         _, complaint = child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL, complaint.decode()
 
