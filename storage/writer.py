@@ -198,10 +198,11 @@ class Writer:
         return min(waits, default=None)
 
     def _rest(self) -> None:
-        """Nothing came while it slept: sign what waits for that, else tidy up."""
+        """Nothing came while it slept: sign what waits for that, else tidy up until something comes."""
         if self._ledger.unsigned:
             self._persist(self._sign)
-        else:
+            return
+        while self._untidy and not self._awake.is_set():
             self._untidy = self._chores.tidy()
 
     def _write_group(self) -> None:
