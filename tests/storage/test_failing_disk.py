@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import shutil
 import threading
@@ -13,7 +14,7 @@ import pytest
 
 from storage.errors import StorageUnavailable
 from storage.merkle import Edge
-from storage.operations import SealPresence
+from storage.operations import SealPresence, SignCheckpoint
 from storage.vault import Vault
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
 from tests.storage.test_crash import run_to_death
@@ -170,3 +171,52 @@ def test_a_ledger_changed_behind_our_back_stops_the_writer(desk: Desk) -> None:
     assert "does not end where" in str(desk.region.failure)
     ledger._edge = there
     future.result(30)
+
+
+@pytest.mark.parametrize("lies", ["all writes", "the last of them"])
+def test_a_disk_that_only_pretends_to_overwrite_gets_no_certificate(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, lies: str
+) -> None:
+    """Keys are read back: while one is as it was nothing is certified, loudly; once they all changed, it is."""
+    watch = Watch(desk)
+    for number in range(3):
+        # Slots that are not neighbours are written one by one.
+        desk.do(message(participant=f"8:acs:r_{number}"), SealPresence(f"p_{number}", CALL, "8:acs:r_x", b"box", START))
+    last = max(slot for (slot,) in desk.ask(lambda reader: reader._execute("SELECT slot FROM messages").fetchall()))
+    write = os.pwrite
+
+    def pretend(descriptor: int, data: bytes, offset: int) -> int:
+        if lies == "all writes" or offset == last * 32:
+            return len(data)
+        return write(descriptor, data, offset)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", pretend)
+        with pytest.raises(StorageUnavailable, match="read as before"):
+            desk.region.sweep(START + MONTH, 10).result(30)
+        assert watch.failed.wait(30)
+        assert not watch.recovered.wait(0.6), "several attempts, all in vain"
+        assert desk.ask(lambda reader: reader.certificates()) == []
+        assert desk.ask(lambda reader: reader.messages()) == []
+    assert watch.recovered.wait(30)
+    desk.do(append("after"))
+    (certificate,) = desk.ask(lambda reader: reader.certificates())
+    assert (certificate["slots"], certificate["checked"]) == (3, 3)
+
+
+def test_giving_space_back_that_fails_is_no_success_either(desk: Desk) -> None:
+    """The connection that saw the error while nobody asked for anything is not used again for what comes next."""
+    for start in range(0, 3_000, 500):
+        desk.do(*(message("x" * 1_000, participant=f"8:acs:r_{each}") for each in range(start, start + 500)))
+    used = desk.region._writer._transaction.connection
+    deleted = 0
+    while deleted < 3_000:
+        deleted += desk.region.sweep(START + MONTH, 500).result(30).deleted
+    desk.do(SignCheckpoint())
+    with files_no_longer_than(4096):
+        while not desk.region._writer._connection._suspect:
+            threading.Event().wait(0.05)
+        assert desk.failures == []
+    desk.do(append("after"))
+    assert desk.region._writer._transaction.connection is not used
+    assert desk.ask(lambda reader: reader._execute("PRAGMA integrity_check").fetchall()) == [("ok",)]
