@@ -22,7 +22,7 @@ from storage.operations import StoredMessage
 from storage.reader import Reader
 from storage.slots import SIZE
 from tests.storage.desk import Desk, append
-from tests.storage.scribe import PEOPLE
+from tests.storage.scribe import CALLS, GONE, PEOPLE
 
 
 def secrets(slots: bytes) -> list[bytes]:
@@ -61,6 +61,9 @@ class Claims:
     keys: dict[str, list[_Key]] = field(default_factory=dict)
     gone: set[bytes] = field(default_factory=set)
     checkpoints: set[str] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
+    leaving_keys: set[bytes] = field(default_factory=set)
+    erased: set[str] = field(default_factory=set)
 
     # -- what was said --------------------------------------------------------------------------------------------
 
@@ -79,6 +82,13 @@ class Claims:
         for person, version, slot in said.get("slots", ()):
             key = _Key(version, slot, secrets(slots)[slot])
             self.keys.setdefault(person, []).append(key)
+        if "leaving" in said:
+            self.leaving = set(said["leaving"])
+            self.leaving_keys = {secrets(slots)[slot] for slot in said["slots_leaving"]}
+        if "erased" in said:
+            self.erased |= self.leaving
+            self.gone |= self.leaving_keys
+            self.leaving.clear()
         if "checkpoint" in said:
             self.checkpoints.add(said["checkpoint"])
         if "sweeping" in said:
@@ -126,8 +136,13 @@ class Claims:
 
     def _check_region(self, reader: Reader, slots: Path) -> None:
         self._check_ledger(reader)
+        erased = self.erased | (self.leaving if self._are_named(reader, slots) else set())
         for presence, (call, box) in self.sealed.items():
-            assert reader.presences(call).get(presence) == box, "a confirmed presence is lost"
+            found = reader.presences(call)[presence]
+            if presence in erased:
+                assert found is None, "somebody who was erased is back"
+            else:
+                assert found == box or (found is None and presence in self.leaving), "a confirmed presence is lost"
         for call, names in self.named.items():
             # A list that was never confirmed may stand in its place.
             assert len(reader.aliases(call)) == len(names), "confirmed aliases are lost"
@@ -135,6 +150,13 @@ class Claims:
         for person in PEOPLE:
             self._check_message(person, reader.message(person), left)
         assert reader._execute("PRAGMA quick_check").fetchall() == [("ok",)]
+
+    def _are_named(self, reader: Reader, slots: Path) -> bool:
+        """Whether the journal says that those who leave are erased: then they are."""
+        journal = slots.with_name("erasures")
+        records = journal.read_bytes() if journal.exists() else b""
+        # One record for each time that somebody was erased, or is.
+        return len(self.erased) // len(CALLS) < records.count(reader._vault.look_up("person", GONE))
 
     def _check_ledger(self, reader: Reader) -> None:
         notes = dict(reader._execute("SELECT size, note FROM checkpoints").fetchall())

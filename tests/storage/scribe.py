@@ -26,7 +26,7 @@ import storage.writer
 from storage.connection import WritingConnection
 from storage.entry import canonical
 from storage.errors import StorageError, StorageUnavailable
-from storage.operations import Append, Call, KeepMessage, NameCall, OpenCall, Operation, SealPresence
+from storage.operations import Append, AskErasure, Call, KeepMessage, NameCall, OpenCall, Operation, SealPresence
 from storage.reader import Reader
 from storage.region import Region
 from storage.writer import Completed
@@ -36,6 +36,8 @@ R = TypeVar("R")
 START = datetime(2026, 11, 23, 14, 0, 0, 123000, tzinfo=UTC)
 MONTH = timedelta(days=30)
 PEOPLE = [f"8:acs:r_{number}" for number in range(6)]
+GONE = "8:acs:r_gone"
+"""Who is erased."""
 CALLS: list[Call] = [("contoso", "daily"), ("fabrikam", "daily"), ("contoso", "weekly")]
 PAGES_A_CHECKPOINT = 60
 """How much of SQLite's log is copied at once: little, so that a short run holds many copies."""
@@ -88,7 +90,7 @@ class Scribe:
         self._chance = random.Random(seed)
         # A process with a higher seed goes on where one with a lower seed was.
         self._numbers = seed * 10_000
-        self._versions = dict.fromkeys(PEOPLE, self._numbers)
+        self._versions = dict.fromkeys([*PEOPLE, GONE], self._numbers)
         self._region: Region
         self._closed = threading.Event()
 
@@ -108,6 +110,8 @@ class Scribe:
             self._round()
             if number == rounds // 2:
                 self._sweep()
+            if number == rounds // 3:
+                self._erase()
         assert self._region.close(30) == 0
         self._closed.set()
         watching.join()
@@ -181,6 +185,22 @@ class Scribe:
         """Where the key of each message is: without it, nobody could tell from outside that it is gone."""
         say(slots=self._region.read(_slots).result(60))
 
+    def _erase(self) -> None:
+        """Somebody is in two calls, writes, and is erased."""
+        names = [f"g_{self._number()}" for _ in CALLS]
+        sealing = [
+            SealPresence(name, call, GONE, b"box of " + name.encode(), START)
+            for name, call in zip(names, CALLS, strict=True)
+        ]
+        self._submit([*sealing, *self._keep(GONE)]).result(60)
+        say(leaving=names, slots_leaving=self._region.read(_slots_of_gone).result(60))
+        self._submit([AskErasure(GONE, "r", START)]).result(60)
+        remaining = True
+        while remaining:
+            with contextlib.suppress(StorageUnavailable):
+                remaining = self._region.sweep(START, 2).result(60).remaining
+        say(erased=names)
+
     def _sweep(self) -> None:
         say(sweeping=True)
         remaining = True
@@ -189,6 +209,13 @@ class Scribe:
             with contextlib.suppress(StorageUnavailable):
                 remaining = self._region.sweep(START + MONTH, 2).result(60).remaining
         say(sweeping=False)
+
+
+def _slots_of_gone(reader: Reader) -> list[int]:
+    where = "WHERE slot IS NOT NULL AND person = ?"
+    found = f"SELECT slot FROM presences {where} UNION ALL SELECT slot FROM messages {where}"
+    person = reader._vault.look_up("person", GONE)
+    return [slot for (slot,) in reader._execute(found, (person, person))]
 
 
 def _slots(reader: Reader) -> list[tuple[str, int, int]]:
