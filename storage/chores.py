@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from storage.certificates import Certifiable, certify, destroy, leftovers
 from storage.connection import WritingConnection
 from storage.engine import sqlite3
-from storage.erasing import Step, Wanted, brought_back, erase, next_wanted, reach
+from storage.erasing import Step, Wanted, brought_back, erase, next_wanted, reach, slots_left
 from storage.errors import StorageUnavailable
 from storage.moment import from_microseconds, microseconds
 from storage.operations import SweepOutcome
@@ -78,19 +78,29 @@ class Chores:
             self.reviewing = self.reviewing or under_review(self._transaction)
 
     def erase_again(self) -> None:
-        """At open: whoever was erased and is there again was brought back by a backup. Raises StorageUnavailable."""
+        """At open: whoever was erased and is there again was brought back by a backup, or left by a crash.
+
+        Where the disk takes nothing their keys are destroyed, and the rest follows later. Raises StorageUnavailable.
+        """
         for wanted in brought_back(self._transaction):
-            until = self._transaction.erased.persons[wanted.person]
-            whole = False
-            while not whole:
+            self._erase_at_open(wanted, self._transaction.erased.persons[wanted.person])
+        with contextlib.suppress(StorageUnavailable):
+            self.certify_all()
+
+    def _erase_at_open(self, wanted: Wanted, until: int) -> None:
+        whole = False
+        while not whole:
+            try:
                 # The list of slots names none twice: what a full disk kept from being certified comes first.
                 self.certify_all()
                 step = self._erase(wanted, until, until, AT_ONCE)
-                self._transaction.shred()
-                if step.batch is not None:
-                    destroy(self._vault, step.batch)
-                    self.certify_all()
-                whole = step.whole
+            except StorageUnavailable:
+                self._vault.destroy(slots_left(self._transaction, wanted.person, until))
+                return
+            self._transaction.shred()
+            if step.batch is not None:
+                destroy(self._vault, step.batch)
+            whole = step.whole
 
     def certify_all(self) -> int | None:
         """Certify the batches whose slots are overwritten; the last certificate's sequence."""

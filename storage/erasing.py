@@ -107,6 +107,13 @@ def _is_left(transaction: Transaction, person: bytes, until: int) -> bool:
     )
 
 
+def slots_left(transaction: Transaction, person: bytes, until: int) -> list[int]:
+    """The key slots of what is there of a person that was sealed up to then, for where nothing can be written."""
+    presences = [_Presence(*row) for row in transaction.execute(_PRESENCES, (person, until, -1))]
+    found = copies(transaction.connection, OF_PERSON + " AND stored_at <= ?", (person, until))
+    return [slot for slot in (*(each.slot for each in presences), *(each.slot for each in found)) if slot is not None]
+
+
 def _judge_of_holds_since(transaction: Transaction, until: int) -> Judge:
     connection, vault = transaction.connection, transaction.vault
     later = [each for each in read_rules(connection, vault) if microseconds(each.set_at) > until]

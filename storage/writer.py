@@ -87,7 +87,7 @@ class Writer:
     def finish_leftovers(self) -> None:
         """At open, before `start`: certify and sign what a crash left; what the disk refuses is tried again later.
 
-        Whoever a backup brought back is erased again, or nothing is opened. Raises StorageUnavailable.
+        Whoever a backup brought back is erased again, or their keys at least are destroyed. Raises StorageUnavailable.
         """
         with contextlib.suppress(StorageUnavailable):
             self._chores.certify_all()

@@ -8,10 +8,26 @@ from typing import Any
 import pytest
 
 from storage.errors import StorageUnavailable
-from storage.operations import SignCheckpoint
+from storage.operations import AskErasure, SignCheckpoint
 from storage.residue import scan
-from tests.storage.desk import MONTH, START, Desk, append, message
-from tests.storage.ruled import DAY, INSTANT, contents, edit, hold, kinds, policy, reviewed, rows, sweep
+from tests.storage.desk import CALL, MONTH, START, Desk, append, message
+from tests.storage.ruled import (
+    ANN,
+    BOB,
+    DAY,
+    INSTANT,
+    contents,
+    edit,
+    erase,
+    fill_with_ann,
+    hold,
+    kinds,
+    last,
+    policy,
+    reviewed,
+    rows,
+    sweep,
+)
 from tests.storage.test_failing_disk import Watch, fill
 
 DUE, HELD = 40, 10
@@ -156,3 +172,32 @@ def test_when_a_rule_was_set_is_known_though_the_disk_was_full_at_open(small_dis
     assert desk.ask(lambda reader: reader.rules_set_at()) == at
     assert sweep(desk, START + DAY) == DUE + HELD
     desk.close()
+
+
+def test_an_erasure_that_a_full_disk_cut_short_keeps_no_region_shut(small_disk: Path, tmp_path: Path) -> None:
+    """Started again on the full disk the region opens, with their keys destroyed; with room everything follows."""
+    shelf = Shelf(tmp_path, small_disk)
+    desk = shelf.open()
+    fill_with_ann(desk)
+    desk.do(AskErasure(ANN, "r", START))
+    desk.close()
+    desk, ballast = shelf.filled()
+    refused(desk, START)
+    assert (desk.keys / "erasures").stat().st_size == 40
+    assert desk.ask(lambda reader: reader.message(ANN)) is not None
+    desk.close()
+    # SQLite needs some room to open a file at all.
+    with ballast.open("r+b") as file:
+        file.truncate(ballast.stat().st_size - 12 * 4096)
+    again = shelf.open()
+    assert again.ask(lambda reader: reader.message(ANN)) is None
+    assert again.ask(lambda reader: reader.presences(CALL))["p_1"] is None
+    assert again.ask(lambda reader: reader.message(BOB)) is not None
+    assert "presence.erased" not in kinds(again)
+    ballast.unlink()
+    assert len(erase(again, START)) == 2
+    assert last(again, "retention.certificate")["presences"] == 2
+    again.close()
+    once_more = shelf.open()
+    assert once_more.ask(lambda reader: reader.presences(CALL))["p_3"] is not None
+    once_more.close()
