@@ -11,13 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from storage.backup import back_up
 from storage.engine import sqlite3
 from storage.errors import RegionRefused, StorageUnavailable
 from storage.merkle import includes, leaf_hash
 from storage.note import parse_checkpoint, parse_note
 from storage.operations import AskErasure, Erased, SignCheckpoint
+from storage.premises import Premises
+from storage.region import LEDGER
 from storage.residue import scan
-from tests.storage.desk import CALL, START, Desk, append, message
+from storage.restore import restore
+from tests.storage.desk import CALL, START, Desk, append, forget, message
 from tests.storage.former import without_policies
 from tests.storage.ruled import (
     ANN,
@@ -304,7 +308,8 @@ def test_what_was_sealed_by_a_clock_ahead_is_erased_too(desk: Desk) -> None:
 
 
 def put_back(root: Path, *what: str) -> None:
-    """Files of a closed region as they were when `root / "then"` was copied."""
+    """Files of a closed region as they were when `root / "then"` was copied, by somebody who deceives its keys."""
+    forget(root / "keys" / "europe")
     for each in what:
         if each == "data":
             shutil.rmtree(root / "data")
@@ -355,6 +360,28 @@ def test_a_backup_put_back_brings_nobody_back(tmp_path: Path, what: tuple[str, .
     again = Desk(tmp_path)
     assert len(again.ask(lambda reader: reader.certificates())) == 1
     again.close()
+
+
+def test_a_restore_brings_nobody_back(tmp_path: Path) -> None:
+    """The command that takes a backup for good, with an older copy of the key slots too: erased before it answers."""
+    desk = Desk(tmp_path)
+    fill_with_ann(desk)
+    desk.do(SignCheckpoint())
+    region = Premises("europe", desk.data, desk.keys)
+    list(back_up([region], tmp_path / "copies"))
+    slots = (desk.keys / "slots").read_bytes()
+    desk.do(asked())
+    erase(desk, WHEN)
+    desk.close()
+    shutil.rmtree(tmp_path / "data")
+    (desk.keys / "slots").write_bytes(slots)
+    restore([region], ["europe"], tmp_path / "copies", ledger=LEDGER, at=WHEN)
+    again = Desk(tmp_path)
+    assert again.ask(lambda reader: reader.message(ANN)) is None
+    assert is_gone(again)
+    assert is_as_ever(again)
+    again.close()
+    assert verified(again).startswith("sound:")
 
 
 def test_a_policy_that_a_backup_brings_back_names_nobody_who_was_erased(tmp_path: Path) -> None:
