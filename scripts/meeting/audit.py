@@ -7,14 +7,17 @@ a configuration and in an environment that knows no gateway; then one byte is fl
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from .cast import RESOURCES
+from .cast import RESOURCES, Person
 from .figures import Figure
+from .keeping import HELD
 from .processes import DemoFailed, Gateway, environment
 from .story import CALL
 
@@ -83,10 +86,26 @@ async def close_the_books(gateway: Gateway) -> list[Spoken]:
     ]
 
 
-def figures(spoken: Sequence[Spoken]) -> list[Figure]:
-    """What the audit must come to: two people had gaps, so the evidence is sound and incomplete."""
+def unnamed(pack: Path, people: Sequence[Person]) -> list[str]:
+    """Of whom no file of the pack holds the raw id or the name."""
+    with zipfile.ZipFile(pack) as files:
+        contents = [files.read(name) for name in files.namelist()]
+    return [each.name for each in people if not any(_names(content, each) for content in contents)]
+
+
+def _names(content: bytes, person: Person) -> bool:
+    # As a word: within signatures and proofs any five letters may stand.
+    named = rb"\b" + re.escape(person.name.encode()) + rb"\b"
+    return person.participant.encode() in content or re.search(named, content) is not None
+
+
+def figures(spoken: Sequence[Spoken], nameless: Sequence[str]) -> list[Figure]:
+    """What the audit must come to: two people had gaps, so the evidence is sound and incomplete; one was erased."""
     exits = [each.exit for each in spoken]
-    return [Figure("exits of export, verification, and of the flipped byte", [SOUND, INCOMPLETE, TAMPERED], exits)]
+    return [
+        Figure("exits of export, verification, and of the flipped byte", [SOUND, INCOMPLETE, TAMPERED], exits),
+        Figure("in no file of the evidence, by raw id or name", [HELD], nameless),
+    ]
 
 
 def closing_figures(spoken: Sequence[Spoken]) -> list[Figure]:

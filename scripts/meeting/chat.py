@@ -38,6 +38,7 @@ LINES: Final = (
     Line("Amélie", "client", "sent", 100, 0, SECOND),
     Line("Dana", "webhook", "edited", 40, 1, "Our counsel asks for the recording to be kept in the United States."),
     Line("Farah", "client", "sent", 120, 0, "Merci à tous, je dois partir à l'heure pile aujourd'hui."),
+    Line("Grace", "client", "sent", 140, 0, "I only listen today, and may ask to be taken out of your records."),
     Line("Elijah", "webhook", "deleted", 60, 1, None),
     # Event Grid may deliver late and twice; what is superseded or deleted must not come back.
     Line("Elijah", "webhook", "sent", 60, 0, "My direct line is 555 0142, call me after the meeting.", again=True),

@@ -1,4 +1,4 @@
-"""The control API as an operator's script uses it: webhooks, tokens, coverage, messages, ledgers, sweeps.
+"""The control API as an operator's script uses it: webhooks, tokens, coverage, messages, ledgers, retention.
 
 Rules: an answer that is not a success ends the demo, except where its status is what is asked for.
 """
@@ -84,6 +84,24 @@ class Control:
     async def leaves(self, region: str) -> list[str]:
         """A region's whole ledger, byte for byte."""
         return (await self._ask("GET", f"/v1/ledgers/{region}/entries")).text.split("\n")[:-1]
+
+    async def set(self, kind: str, name: str, rule: Answer) -> None:
+        """Have a rule hold from now on; `kind` is `policies` or `holds`."""
+        await self._ask("PUT", f"/v1/retention/{kind}/{name}", rule)
+
+    async def remove(self, kind: str, name: str) -> None:
+        """Have a rule hold no longer."""
+        await self._ask("DELETE", f"/v1/retention/{kind}/{name}")
+
+    async def explain(self, participant: str) -> Answer:
+        """What is kept of somebody, until when, and what decided that."""
+        return dict((await self._ask("GET", f"/v1/retention/explain/{quote(participant, safe='')}")).json())
+
+    async def erase(self, participant: str) -> tuple[int, Answer]:
+        """Ask for somebody's erasure; the status of the answer, and the answer."""
+        path = f"/v1/participants/{quote(participant, safe='')}"
+        response = await self._http.delete(path, headers=self._bearer)
+        return response.status_code, dict(response.json())
 
     async def sweep(self, now: datetime | None = None) -> Answer:
         """Delete what is due, now or as if it were `now`."""

@@ -1,12 +1,11 @@
 """The evidence: what the gateway says and holds after the meeting, gathered once for the figures and the report.
 
-Rules: read only, but for the sweeps; times are aware UTC; a person's presence is found through the ledger entries of
-the receipts that their client was given.
+Rules: read only, but for what `keeping` does; times are aware UTC; a person's presence is found through the ledger
+entries of the receipts that their client was given.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,16 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from storage.residue import scan
-
-from .cast import RESOURCES, Part, Person
-from .chat import LINES, TEXTS
+from .cast import RESOURCES, Person
 from .control import Answer, Control
+from .keeping import Keeping, keep
+from .narrator import Narrator
 from .processes import Observation
 from .story import CALL, Meeting
 
-LATER: Final = timedelta(days=31)
-"""How much later the second sweep thinks it is."""
 RANKS: Final = ("received", "displayed", "acknowledged")
 
 
@@ -38,7 +34,7 @@ class Telling:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Everything to judge the meeting by. `before` and `after` the sweep of `later_at`; `None` is no message."""
+    """Everything to judge the meeting by; `coverage` is from before the erasure, `ledgers` are from after it."""
 
     people: Sequence[Person]
     seen: Sequence[Observation]
@@ -47,13 +43,7 @@ class Evidence:
     coverage: Sequence[Answer]
     ledgers: Mapping[str, Sequence[Answer]]
     named_in_ledgers: int
-    before: Mapping[str, Answer | None]
-    after: Mapping[str, Answer | None]
-    readable_before: int
-    readable_after: int
-    swept_now: Answer
-    swept_later: Answer
-    later_at: datetime
+    keeping: Keeping
 
     def name(self, participant: str | None) -> str:
         """Whose raw id this is."""
@@ -93,10 +83,14 @@ class Evidence:
         return max(receipts, key=lambda each: RANKS.index(each["level"]), default=None)
 
     @cached_property
-    def certificates(self) -> dict[str, tuple[int, Answer]]:
-        """Region to the number and the text of the last sweep's certificate."""
-        numbers = {region: swept["certificates"] for region, swept in self.swept_later["regions"].items()}
-        return {region: (each[-1], self.ledgers[region][each[-1]]) for region, each in numbers.items() if each}
+    def certificates(self) -> list[tuple[str, int, Answer]]:
+        """Every certificate of a deletion: its region, its number in that ledger, and the entry."""
+        return [
+            (region, number, entry)
+            for region, entries in self.ledgers.items()
+            for number, entry in enumerate(entries)
+            if entry["kind"] == "retention.certificate"
+        ]
 
     def overdue(self, name: str) -> int:
         """How many notices the ledgers record as overdue for somebody who has a gap."""
@@ -119,19 +113,25 @@ class Evidence:
         return all(entry.get(field) == receipt[field] for field in ("notice", "level"))
 
 
+def messages_of(certificate: Answer) -> int:
+    """How many messages went by what a certificate says."""
+    return int(certificate["count"] if certificate["class"] == "message" else certificate["messages"])
+
+
+def deciders(certificate: Answer) -> str:
+    """Which policies decided on a deletion, by which principle; nothing did on an erasure."""
+    return "; ".join(f"{', '.join(each['policies'])}: {each['principle']}" for each in certificate.get("decided", ()))
+
+
 def moment(text: str) -> datetime:
     """A time of the wire."""
     return datetime.fromisoformat(text)
 
 
-async def gather(meeting: Meeting, control: Control, data: Path) -> Evidence:
-    """Ask for everything, sweep now and as if 31 days later, and ask again. Raises DemoFailed."""
+async def gather(meeting: Meeting, control: Control, narrator: Narrator, home: Path) -> Evidence:
+    """Ask how the call stands, see to the messages, and read what the ledgers say of it all. Raises DemoFailed."""
     call, coverage = await control.call(CALL), await control.coverage(CALL)
-    before, readable_before = await _messages(meeting.people, control), await _readable(meeting.people, data)
-    swept_now = await control.sweep()
-    later_at = datetime.now(UTC) + LATER
-    swept_later = await control.sweep(later_at)
-    after, readable_after = await _messages(meeting.people, control), await _readable(meeting.people, data)
+    kept = await keep(meeting.people, control, narrator, home)
     leaves = "\n".join([leaf for region in RESOURCES for leaf in await control.leaves(region)])
     return Evidence(
         people=meeting.people,
@@ -141,23 +141,5 @@ async def gather(meeting: Meeting, control: Control, data: Path) -> Evidence:
         coverage=coverage,
         ledgers={region: await control.entries(region) for region in RESOURCES},
         named_in_ledgers=sum(each.participant in leaves for each in meeting.people),
-        before=before,
-        after=after,
-        readable_before=readable_before,
-        readable_after=readable_after,
-        swept_now=swept_now,
-        swept_later=swept_later,
-        later_at=later_at,
+        keeping=kept,
     )
-
-
-async def _messages(people: Sequence[Person], control: Control) -> dict[str, Answer | None]:
-    writing = dict.fromkeys(line.name for line in LINES)
-    return {each.name: await control.message(each.participant) for each in people if each.name in writing}
-
-
-async def _readable(people: Sequence[Person], data: Path) -> int:
-    """How many texts and raw ids can be found in the data directory, in clear, base64, hex or JSON-escaped."""
-    needles = [text.encode() for text in TEXTS]
-    needles += [each.participant.encode() for each in people if each.part is not Part.UNREACHED]
-    return len({hit.needle for hit in await asyncio.to_thread(scan, data, needles)})

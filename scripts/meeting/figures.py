@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from .chat import LINES
-from .evidence import Evidence, moment
+from .evidence import Evidence, deciders, messages_of, moment
+from .keeping import EVERYBODY_S, HELD, HOLD, ORDINARY, SHORTENED
 
 GRACE_AND_MARCUS: Final = {"Grace": "overdue", "Marcus": "unreachable"}
 NOTICES: Final = {
@@ -21,8 +22,26 @@ NOTICES: Final = {
     "recording stopped": (26, 25, {"Marcus": "unreachable"}),
 }
 """Each notice: how many owe it, how many have proved it, and who has not and why."""
-LAST_WORDS: Final = {"Amélie": 6, "Björn": 5, "Chiara": 4, "Dana": 7, "Elijah": None, "Farah": 8}
+LAST_WORDS: Final = {"Amélie": 6, "Björn": 5, "Chiara": 4, "Dana": 7, "Elijah": None, "Farah": 8, "Grace": 9}
 """Whose stored message must be which line of the chat; Elijah's was deleted."""
+EXPLAINED: Final = {
+    SHORTENED: (7, 14, [EVERYBODY_S], "retention_wins", []),
+    ORDINARY: (30, 30, ["default"], "default", []),
+    HELD: (30, 30, ["default"], "default", [HOLD]),
+}
+"""Whose message is out of sight and deleted after how many days, by which policies and principle, and what holds it."""
+SWEPT: Final = {
+    "today": {"europe": 0, "unitedstates": 0},
+    "15 days later": {"europe": 1, "unitedstates": 0},
+    "31 days later": {"europe": 2, "unitedstates": 2},
+}
+CERTIFIED: Final = [
+    ("europe", "message", 1, f"{EVERYBODY_S}: retention_wins"),
+    ("europe", "message", 2, "default: default"),
+    ("unitedstates", "message", 2, "default: default"),
+    ("unitedstates", "person", 1, ""),
+]
+"""What the ledgers certify: where, of what, how many messages, and what decided; no policy decides on an erasure."""
 RECEIPTS: Final = 173
 """Twice 25 received, 25 displayed and 24 acknowledged; and 25 received of the end."""
 
@@ -43,7 +62,8 @@ class Figure:
 
 def judge(evidence: Evidence) -> list[Figure]:
     """Every figure of the scenario."""
-    return [*_presence(evidence), *_webhooks(evidence), *_notices(evidence), *_proof(evidence), *_messages(evidence)]
+    parts = (_presence, _webhooks, _notices, _proof, _messages, _keeping, _erasure)
+    return [figure for part in parts for figure in part(evidence)]
 
 
 def ending(clients: list[int], gateway: int) -> list[Figure]:
@@ -108,20 +128,56 @@ def _proof(evidence: Evidence) -> Iterator[Figure]:
 
 
 def _messages(evidence: Evidence) -> Iterator[Figure]:
+    kept = evidence.keeping
     for name, line in LAST_WORDS.items():
-        stored = evidence.before.get(name)
+        stored = kept.before.get(name)
         text = None if line is None else LINES[line].text
         yield Figure(f"{name}'s last message", text, stored and stored["content"])
         if line is not None and stored is not None:
             yield Figure(f"{name}'s region", evidence.regions[name], stored["region"])
-            kept = moment(stored["expires_at"]) - moment(stored["sent_at"])
-            yield Figure(f"{name}'s message is kept for", timedelta(days=30), kept)
-    yield Figure("readable in the files while stored", 0, evidence.readable_before)
-    yield Figure("deleted by a sweep today", 0, evidence.swept_now["deleted"])
-    deleted = {region: each["deleted"] for region, each in evidence.swept_later["regions"].items()}
-    yield Figure("deleted by a sweep 31 days later", {"europe": 3, "unitedstates": 2}, deleted)
-    certified = {region: each["count"] for region, (_, each) in evidence.certificates.items()}
-    yield Figure("certified", {"europe": 3, "unitedstates": 2}, certified)
-    left = [name for name, stored in evidence.after.items() if stored is not None]
-    yield Figure("messages left", [], left)
-    yield Figure("readable in the files after", 0, evidence.readable_after)
+            lifetime = moment(stored["expires_at"]) - moment(stored["sent_at"])
+            yield Figure(f"{name}'s message is kept for", timedelta(days=30), lifetime)
+    yield Figure("readable in the files while stored", 0, kept.readable_before)
+    yield Figure("readable in the files in the end", 0, kept.readable_end)
+
+
+def _keeping(evidence: Evidence) -> Iterator[Figure]:
+    kept = evidence.keeping
+    for name, demanded in EXPLAINED.items():
+        copy = kept.explained[name]
+        hidden, due = (moment(copy[each]) - moment(copy["sent_at"]) for each in ("hidden_at", "due_at"))
+        found = (hidden.days, due.days, copy["policies"], copy["principle"], copy["held_by"])
+        yield Figure(f"what decides about {name}'s message", demanded, found)
+    for (when, demanded_of_sweep), sweep in zip(SWEPT.items(), kept.sweeps, strict=True):
+        yield Figure(f"deleted by a sweep {when}", demanded_of_sweep, sweep.deleted)
+    yield Figure("messages left by the sweeps", [HELD], [name for name, each in kept.after.items() if each is not None])
+    certified = [
+        (region, each["class"], messages_of(each), deciders(each)) for region, _, each in evidence.certificates
+    ]
+    yield Figure("certified in the ledgers", CERTIFIED, certified)
+
+
+def _erasure(evidence: Evidence) -> Iterator[Figure]:
+    kept = evidence.keeping
+    status, problem = kept.asked
+    yield Figure("an erasure under a hold", (409, "held", True), (status, problem.get("code"), HOLD in str(problem)))
+    yield Figure("messages in the end", [], [name for name, each in kept.end.items() if each is not None])
+    left = (kept.left["copies"], kept.left["held_by"], kept.left["erasure_asked_at"])
+    yield Figure(f"kept of {HELD} in the end", ([], [], None), left)
+    certified = [
+        (each["presences"], each["slots"], each["checked"])
+        for _, _, each in evidence.certificates
+        if each["class"] == "person"
+    ]
+    yield Figure("presences erased, keys overwritten and read back", [(1, 2, 2)], certified)
+    notices = {f"{each['capability']} {each['change']}": each for each in kept.coverage}
+    for what, (owed, proved, missing) in NOTICES.items():
+        notice = notices.get(what, {})
+        counted = (notice.get("owed"), notice.get("proved"))
+        yield Figure(f"{what}, after the erasure: owed and proved", (owed, proved), counted)
+        nameless = {None if name == HELD else name: reason for name, reason in missing.items()}
+        found = {
+            each["participant"] and evidence.name(each["participant"]): each["reason"]
+            for each in notice.get("gaps", ())
+        }
+        yield Figure(f"{what}, after the erasure: gaps", nameless, found)

@@ -19,8 +19,9 @@ from .audit import Spoken
 from .cast import Person
 from .chat import LINES, history
 from .control import Answer
-from .evidence import Evidence, moment
+from .evidence import Evidence, deciders, messages_of, moment
 from .figures import Figure
+from .keeping import HOLD
 
 WIDE: Final = 130
 BROAD: Final = 98
@@ -32,7 +33,7 @@ _REASON_STYLE: Final = {"overdue": "bold red", "unreachable": "bold red", "disco
 
 def show(console: Console, evidence: Evidence) -> None:
     """Everything that is known after the meeting."""
-    for part in (_notices, _people, _gaps, _messages, _sweep):
+    for part in (_notices, _people, _gaps, _messages, _policies, _deletions):
         console.print()
         part(console, evidence)
 
@@ -44,6 +45,11 @@ def show_spoken(console: Console, title: str, spoken: Sequence[Spoken]) -> None:
     for each in spoken:
         console.print(Text(f"  $ {each.command}", style="dim"))
         console.print(Text(f"    {each.line}  [exit {each.exit}]"))
+
+
+def show_nameless(console: Console, nameless: Sequence[str]) -> None:
+    """Who can be found in no file of the evidence."""
+    console.print(f"In none of its files, by raw id or name: {', '.join(nameless) or 'nobody'}.", style="dim")
 
 
 def show_figures(console: Console, figures: Sequence[Figure]) -> bool:
@@ -161,37 +167,66 @@ def _messages(console: Console, evidence: Evidence) -> None:
     wide = console.width >= WIDE
     columns = ["participant", "region", "last message", *(["what happened to it"] if wide else []), "expires"]
     table = _table("The last message of each, as stored", *columns)
-    for name, stored in evidence.before.items():
+    for name, stored in evidence.keeping.before.items():
         happened = [history(name)] if wide else []
         if stored is None:
             table.add_row(name, evidence.regions[name], Text("none: deleted", style="dim"), *happened, "")
             continue
-        expires_at = f"{moment(stored['expires_at']):%Y-%m-%d %H:%M}"
-        table.add_row(name, stored["region"], Text(_shortened(stored["content"])), *happened, expires_at)
+        table.add_row(
+            name, stored["region"], Text(_shortened(stored["content"])), *happened, _day(stored["expires_at"])
+        )
     console.print(table)
     console.print(
         f"Of {len({line.text for line in LINES if line.text})} texts and everyone's raw id, "
-        f"{evidence.readable_before} can be read in the gateway's data files.",
+        f"{evidence.keeping.readable_before} can be read in the gateway's files.",
         style="dim",
     )
 
 
-def _sweep(console: Console, evidence: Evidence) -> None:
+def _policies(console: Console, evidence: Evidence) -> None:
     table = _table(
-        f"What a sweep deletes 31 days later, {evidence.later_at:%Y-%m-%d %H:%M}",
-        *("region", "deleted", "certificate", "due from", "due until"),
-        right=("deleted",),
+        "What decides how long a message is kept",
+        *("participant", "out of sight", "deleted", "policies", "principle"),
     )
-    for region, swept in evidence.swept_later["regions"].items():
-        number, certificate = evidence.certificates.get(region, (None, {}))
-        due = (certificate.get("due_from"), certificate.get("due_until"))
-        spans = (f"{moment(each):%Y-%m-%d %H:%M}" if each else "" for each in due)
-        table.add_row(region, str(swept["deleted"]), "none" if number is None else f"entry #{number}", *spans)
+    for name, copy in evidence.keeping.explained.items():
+        deleted = Text(_day(copy["due_at"]))
+        if copy["held_by"]:
+            deleted = Text(f"held: {', '.join(copy['held_by'])}", style="yellow")
+        table.add_row(name, _day(copy["hidden_at"]), deleted, ", ".join(copy["policies"]), copy["principle"])
     console.print(table)
-    gone = sum(stored is None for stored in evidence.after.values())
+
+
+def _deletions(console: Console, evidence: Evidence) -> None:
+    table = _table(
+        "What was deleted, and the entry that certifies it",
+        *("sweep", "region", "messages", "entry", "decided by"),
+        right=("messages", "entry"),
+    )
+    kept = evidence.keeping
+    days = {
+        (region, number): f"day {sweep.days}"
+        for sweep in kept.sweeps
+        for region, swept in sweep.regions.items()
+        for number in swept["certificates"]
+    }
+    for region, number, certificate in evidence.certificates:
+        decided_by = deciders(certificate) or f"request, once {HOLD} was removed"
+        day = days.get((region, number), "erasure")
+        table.add_row(day, region, str(messages_of(certificate)), f"#{number}", decided_by)
+    console.print(table)
+    gone = sum(stored is None for stored in kept.end.values())
     console.print(
-        f"A sweep today deletes {evidence.swept_now['deleted']}. After the later one {gone} of {len(evidence.after)} "
-        f"are answered 404, and {evidence.readable_after} texts can be read in the files.",
+        f"A sweep today deletes {sum(kept.sweeps[0].deleted.values())}. In the end {gone} of {len(kept.end)} are "
+        f"answered 404, and {kept.readable_end} texts or raw ids can be read in any file of the gateway.",
+        style="dim",
+    )
+    counted = (f"{what(each)} {each['proved']} of {each['owed']}" for each in kept.coverage)
+    gaps = {
+        f"{evidence.name(gap['participant'])} {gap['reason']}": None for each in kept.coverage for gap in each["gaps"]
+    }
+    console.print(
+        f"After the erasure coverage counts as before, proved {', '.join(counted)}, and its gaps are "
+        f"{', '.join(gaps)}.",
         style="dim",
     )
 
@@ -199,6 +234,10 @@ def _sweep(console: Console, evidence: Evidence) -> None:
 def what(notice: Answer) -> str:
     """What a notice tells."""
     return f"{notice['capability']} {notice['change']}"
+
+
+def _day(time: str) -> str:
+    return f"{moment(time):%Y-%m-%d %H:%M}"
 
 
 def _clock(time: str) -> str:

@@ -49,7 +49,7 @@ def _row(output: str, *words: str) -> Sequence[str]:
 
 @pytest.mark.scenario
 def test_the_meeting_ends_with_every_figure_as_demanded(tmp_path: Path) -> None:
-    """Exit 0, the gaps with their reasons, the messages by region, the sweep; plain lines of at most 80 columns."""
+    """Exit 0, the gaps with their reasons, what was kept, deleted and erased; plain lines of at most 80 columns."""
     done = _once(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout.partition("What was told")[2].partition("Told in")[0]
@@ -64,12 +64,28 @@ def test_the_meeting_ends_with_every_figure_as_demanded(tmp_path: Path) -> None:
     assert _row(done.stdout, "recording", "started", "Grace")[0] == "overdue"
     assert _row(done.stdout, "recording", "started", "Marcus")[0] == "unreachable"
     assert "Jonas disconnected" in " ".join(done.stdout.split())
-    assert _row(done.stdout, "europe", "3")[0] == "entry"
-    assert _row(done.stdout, "unitedstates", "2")[0] == "entry"
+    _kept_and_erased(done.stdout)
     assert re.search(r"^All \d+ figures are as the scenario demands\.$", done.stdout, re.MULTILINE)
     assert not CONTROL_CHARACTER.search(done.stdout)
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
     assert not any((tmp_path / "temporary").iterdir())
+
+
+def _kept_and_erased(output: str) -> None:
+    told = " ".join(output.split())
+    assert "out of sight after 7 days and deleted after 14, for retention wins over deletion" in told
+    assert "answered 409: held by case-7" in told
+    decided = output.partition("What decides")[2].partition("What was deleted")[0]
+    assert _row(decided, "Chiara")[-2:] == ["fortnight", "retention_wins"]
+    assert _row(decided, "Grace")[-4:] == ["held:", "case-7", "default", "default"]
+    messages, _, *decided_by = _row(output, "day", "15", "europe")
+    assert (messages, decided_by) == ("1", ["fortnight:", "retention_wins"])
+    assert _row(output, "day", "31", "europe")[0] == "2"
+    assert _row(output, "day", "31", "unitedstates")[0] == "2"
+    assert _row(output, "erasure", "unitedstates")[0] == "1"
+    assert "its gaps are (erased) overdue, Marcus unreachable" in told
+    assert "26 participants of whom 25 are named" in told
+    assert "In none of its files, by raw id or name: Grace." in told
 
 
 @pytest.mark.scenario
