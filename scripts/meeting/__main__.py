@@ -76,15 +76,15 @@ async def _run(console: Console, home: Path, *, once: bool, silent: int) -> int:
             await meeting.run()
             found = await evidence.gather(meeting, control, narrator, home)
             audited = await audit.examine(gateway, home / "auditor")
-            nameless = await asyncio.to_thread(audit.unnamed, home / audit.PACK, meeting.people)
+            searched = await asyncio.to_thread(audit.search, home / audit.PACK, meeting.people)
         except (httpx.HTTPError, DemoFailed) as error:
             raise DemoFailed(
                 f"{error or type(error).__name__}; the gateway last logged: {gateway.last_word()}"
             ) from error
         report.show(console, found)
         report.show_spoken(console, "The evidence, verified in an empty directory", audited)
-        report.show_nameless(console, nameless)
-        judged = [*figures.judge(found), *audit.figures(audited, nameless)]
+        report.show_searched(console, searched)
+        judged = [*figures.judge(found), *audit.figures(audited, searched)]
         if once:
             judged += figures.ending(await meeting.stop(), await gateway.stop())
             books = await audit.close_the_books(gateway)

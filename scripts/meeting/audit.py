@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from .cast import RESOURCES, Person
+from .chat import TEXTS
 from .figures import Figure
 from .keeping import HELD
 from .processes import DemoFailed, Gateway, environment
@@ -35,6 +36,15 @@ class Spoken:
     command: str
     line: str
     exit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """Of whom none of a pack's `files` holds the raw id or the name, and how many texts of messages are in one."""
+
+    files: int
+    nameless: Sequence[str]
+    texts: int
 
 
 async def examine(gateway: Gateway, directory: Path) -> list[Spoken]:
@@ -86,11 +96,13 @@ async def close_the_books(gateway: Gateway) -> list[Spoken]:
     ]
 
 
-def unnamed(pack: Path, people: Sequence[Person]) -> list[str]:
-    """Of whom no file of the pack holds the raw id or the name."""
+def search(pack: Path, people: Sequence[Person]) -> Searched:
+    """Look into every file of a pack for everybody and for every text."""
     with zipfile.ZipFile(pack) as files:
         contents = [files.read(name) for name in files.namelist()]
-    return [each.name for each in people if not any(_names(content, each) for content in contents)]
+    nameless = [each.name for each in people if not any(_names(content, each) for content in contents)]
+    texts = sum(any(text.encode() in content for content in contents) for text in TEXTS)
+    return Searched(len(contents), nameless, texts)
 
 
 def _names(content: bytes, person: Person) -> bool:
@@ -99,12 +111,13 @@ def _names(content: bytes, person: Person) -> bool:
     return person.participant.encode() in content or re.search(named, content) is not None
 
 
-def figures(spoken: Sequence[Spoken], nameless: Sequence[str]) -> list[Figure]:
+def figures(spoken: Sequence[Spoken], searched: Searched) -> list[Figure]:
     """What the audit must come to: two people had gaps, so the evidence is sound and incomplete; one was erased."""
     exits = [each.exit for each in spoken]
     return [
         Figure("exits of export, verification, and of the flipped byte", [SOUND, INCOMPLETE, TAMPERED], exits),
-        Figure("in no file of the evidence, by raw id or name", [HELD], nameless),
+        Figure("in no file of the evidence, by raw id or name", [HELD], searched.nameless),
+        Figure("texts of messages in the evidence", 0, searched.texts),
     ]
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .audit import Spoken
+from .audit import Searched, Spoken
 from .cast import Person
 from .chat import LINES, history
 from .control import Answer
@@ -47,9 +47,13 @@ def show_spoken(console: Console, title: str, spoken: Sequence[Spoken]) -> None:
         console.print(Text(f"    {each.line}  [exit {each.exit}]"))
 
 
-def show_nameless(console: Console, nameless: Sequence[str]) -> None:
-    """Who can be found in no file of the evidence."""
-    console.print(f"In none of its files, by raw id or name: {', '.join(nameless) or 'nobody'}.", style="dim")
+def show_searched(console: Console, searched: Searched) -> None:
+    """Who can be found in no file of the evidence, and how many texts in one."""
+    console.print(
+        f"Of whom none of the {searched.files} files in it holds the raw id or the name: "
+        f"{', '.join(searched.nameless) or 'nobody'}. Texts of messages in them: {searched.texts}.",
+        style="dim",
+    )
 
 
 def show_figures(console: Console, figures: Sequence[Figure]) -> bool:

@@ -85,7 +85,7 @@ def _kept_and_erased(output: str) -> None:
     assert _row(output, "erasure", "unitedstates")[0] == "1"
     assert "its gaps are (erased) overdue, Marcus unreachable" in told
     assert "26 participants of whom 25 are named" in told
-    assert "In none of its files, by raw id or name: Grace." in told
+    assert "files in it holds the raw id or the name: Grace. Texts of messages in them: 0." in told
 
 
 @pytest.mark.scenario
