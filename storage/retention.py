@@ -118,12 +118,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """When a copy may be deleted (`due_at`), from when on it is not shown any more, and what decided that."""
+    """When a copy may be deleted (`due_at`), from when on it is not shown any more, and what decided that.
+
+    `hidden_by` are the policies that put it out of sight before it may be deleted.
+    """
 
     due_at: datetime
     hidden_at: datetime
     policies: tuple[str, ...]
     principle: Principle
+    hidden_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +184,10 @@ def _postponed(deletion: Decision, retaining: Sequence[tuple[datetime, str]]) ->
     until = max((end for end, _ in retaining), default=deletion.due_at)
     if until <= deletion.due_at:
         return deletion
-    by_default = deletion.principle is Principle.DEFAULT
-    return Decision(until, until if by_default else deletion.due_at, *_longest(retaining, until))
+    names, principle = _longest(retaining, until)
+    if deletion.principle is Principle.DEFAULT:
+        return Decision(until, until, names, principle)
+    return Decision(until, deletion.due_at, names, principle, hidden_by=deletion.policies)
 
 
 def _longest(retaining: Sequence[tuple[datetime, str]], until: datetime) -> tuple[tuple[str, ...], Principle]:

@@ -156,7 +156,8 @@ def show_explanation(answer: Answer) -> None:
 
 def _decided(copy: Answer) -> tuple[object, ...]:
     by, held_by = _joined(copy.get("policies")), _joined(copy.get("held_by"))
-    return copy.get("hidden_at"), copy.get("due_at"), by, copy.get("because"), held_by
+    hidden = " by ".join(str(each) for each in (copy.get("hidden_at"), _joined(copy.get("hidden_by"))) if each)
+    return hidden, copy.get("due_at"), by, copy.get("because"), held_by
 
 
 def _state(call: Answer, capability: str) -> object:

@@ -208,6 +208,7 @@ def _judged(judgement: Judgement) -> dict[str, Any]:
     decision, holds = judgement
     return {
         "hidden_at": rfc3339(decision.hidden_at),
+        "hidden_by": list(decision.hidden_by),
         "due_at": rfc3339(decision.due_at),
         **keeping.explained(decision.principle, decision.policies),
         "held_by": list(holds),

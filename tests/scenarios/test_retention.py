@@ -120,7 +120,7 @@ async def test_hidden_is_not_deleted(running: Gateway) -> None:
     assert await content(running, ann) is None
     (copy,) = (await explained(running, ann))["copies"]
     assert (copy["state"], copy["policies"], copy["principle"]) == ("hidden", ["month"], "retention_wins")
-    assert copy["because"] == "retention wins over deletion"
+    assert (copy["because"], copy["hidden_by"]) == ("retention wins over deletion", ["day"])
     assert datetime.fromisoformat(copy["due_at"]) - datetime.fromisoformat(copy["hidden_at"]) == 29 * DAY
     assert await sweep(running) == 0
     assert await sweep(running, sent_at + 30 * DAY) == 1

@@ -133,6 +133,7 @@ def test_the_principles(policies: tuple[Policy, ...], outcome: Outcome) -> None:
         assert (found.hidden_at - SENT).days == outcome.hidden
         assert " ".join(found.policies) == outcome.policies
         assert found.principle == outcome.principle
+        assert bool(found.hidden_by) is (outcome.hidden < outcome.due)
 
 
 def test_what_its_author_deleted_is_kept_while_it_is_retained() -> None:
