@@ -21,7 +21,7 @@ from storage.premises import Premises
 from storage.region import LEDGER
 from storage.residue import scan
 from storage.restore import restore
-from tests.storage.desk import CALL, START, Desk, append, forget, message
+from tests.storage.desk import CALL, MONTH, START, Desk, append, forget, message
 from tests.storage.former import without_policies
 from tests.storage.ruled import (
     ANN,
@@ -293,6 +293,16 @@ def test_who_comes_back_is_there_like_anybody(tmp_path: Path, offset: timedelta)
     assert len(erase(once_more, at + INSTANT)) == 1
     assert is_gone(once_more)
     once_more.close()
+
+
+def test_no_policy_that_named_somebody_is_about_them_when_they_come_back(desk: Desk) -> None:
+    """The policy stays, about whoever else it names, and at last about nobody; never about everyone."""
+    desk.do(policy("retain", 365, participants=(ANN, BOB)), asked(), asked(WHEN, BOB, "f"))
+    erase(desk, WHEN)
+    for participant in (ANN, BOB, "8:acs:s_1"):
+        desk.do(message(participant=participant, sent_at=WHEN))
+    assert sweep(desk, WHEN + MONTH - INSTANT) == 0
+    assert sweep(desk, WHEN + MONTH) == 3
 
 
 def test_what_was_sealed_by_a_clock_ahead_is_erased_too(desk: Desk) -> None:

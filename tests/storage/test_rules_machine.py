@@ -41,6 +41,7 @@ def covers(scope: str, who: str, threads: set[str], in_call: bool) -> bool:
         "a": who == PEOPLE[0],
         "t": "t" in threads,
         "call": in_call,
+        "nobody": False,
     }[scope]
 
 
@@ -228,6 +229,12 @@ class Retention(RuleBasedStateMachine):
             self._forbid(each.fact, each.fact.version, max(due, each.fact.sent_at + DEFAULT))
         self.asked = [who for who in self.asked if who not in going]
         self.in_call -= set(going)
+        if PEOPLE[0] in going:
+            # What named nobody else is about nobody then.
+            self.policies = {
+                name: (action, days, "nobody" if scope == "a" else scope)
+                for name, (action, days, scope) in self.policies.items()
+            }
         for each in [each for each in self.copies if each not in gone]:
             due = self._due(each.fact, each.gone, each.gone_at)
             if due <= self.now and not self._held(each.fact.participant, {each.fact.thread}):
