@@ -24,7 +24,8 @@ _COPIES: Final = """SELECT
     FROM messages """
 """The columns of a `Copy`, in its order."""
 
-
+LAST: Final = "WHERE person = ? AND gone IS NULL"
+"""A person's last message."""
 OF_PERSON: Final = "WHERE person = ? AND (gone IS NULL OR gone > '')"
 """All that is kept of a person, by the two indexes that know persons."""
 

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from storage.copies import BODY, OF_PERSON, Copy, Judge, KeptCopy, Retained, copies
 from storage.engine import connect_reader, sqlite3
 from storage.entry import given
 from storage.errors import StorageError, StorageUnavailable
+from storage.kept import Kept
 from storage.merkle import Tiles, consistency_path, inclusion_path
-from storage.moment import from_microseconds
-from storage.operations import Call, Rule, StoredMessage
+from storage.operations import Call, StoredMessage
 from storage.retention import Terms
 from storage.rows import call_row
-from storage.rules import compile_rules, read_rules
 from storage.tree import tiles
 from storage.vault import Vault
 from storage.witness import Seen
@@ -38,7 +35,8 @@ class Reader:
         self._connection = connection
         self._execute = connection.execute
         self._vault = vault
-        self._terms = terms
+        self.kept: Final = Kept(connection, vault, terms)
+        """What is asked about messages and the rules of their retention."""
 
     def refresh(self) -> None:
         """Look at what is committed by now."""
@@ -91,48 +89,15 @@ class Reader:
 
     def message(self, participant: str) -> StoredMessage | None:
         """The participant's last message, None if there is none."""
-        person = self._vault.look_up("person", participant)
         former: object = None
         while True:
-            rows = copies(self._connection, "WHERE person = ? AND gone IS NULL", (person,))
-            stored = self._stored(rows[0], self._judge()) if rows else None
-            if not rows or stored is not None or rows[0] == former:
+            row = self.kept.last(participant)
+            stored = None if row is None else self.kept.opened(row)
+            if row is None or stored is not None or row == former:
                 return stored
             # Superseded or swept since the snapshot was taken: what counts is what is there now.
-            former = rows[0]
+            former = row
             self.refresh()
-
-    def messages(self) -> list[StoredMessage]:
-        """Every participant's last message, in the order in which they were stored."""
-        judge = self._judge()
-        opened = [self._stored(each, judge) for each in copies(self._connection, "WHERE gone IS NULL ORDER BY id", ())]
-        return [stored for stored in opened if stored is not None]
-
-    def rules(self) -> list[Rule]:
-        """Every policy and hold, by kind and name."""
-        return read_rules(self._connection, self._vault)
-
-    def rules_set_at(self) -> datetime:
-        """When a rule was set or removed last; 1970 if never."""
-        row = self._execute("SELECT set_at FROM review").fetchone()
-        return from_microseconds(0 if row is None else row[0])
-
-    def retained(self, participant: str, resource: str, now: datetime) -> Retained:
-        """What is kept of a participant, what is to become of it, and what would become of a message sent now."""
-        person = self._vault.look_up("person", participant)
-        judge = self._judge()
-        found = copies(self._connection, OF_PERSON + " ORDER BY id", (person,))
-        asked = self._execute("SELECT asked_at FROM erasures WHERE person = ?", (person,)).fetchone()
-        return Retained(
-            tuple(KeptCopy(each.copy, each.gone, from_microseconds(each.sent_at), judge.copy(each)) for each in found),
-            judge.message(person, resource, (), now),
-            judge.person(person, resource),
-            None if asked is None else from_microseconds(asked[0]),
-        )
-
-    def _judge(self) -> Judge:
-        rules = compile_rules(self._connection, self._vault, self._terms, self.rules())
-        return Judge(self._connection, rules, self._vault)
 
     def size(self) -> int:
         """How many entries the ledger has."""
@@ -245,24 +210,6 @@ class Reader:
 
     def _open(self, table: str, row: str, slot: int | None, box: bytes | None) -> bytes | None:
         return None if slot is None or box is None else self._vault.open(table, row, slot, box)
-
-    def _stored(self, copy: Copy, judge: Judge) -> StoredMessage | None:
-        (box,) = self._execute("SELECT box FROM messages WHERE id = ?", (copy.row,)).fetchone()
-        clear = self._open("messages", copy.copy, copy.slot, box)
-        if clear is None:
-            return None
-        body = BODY.decode(clear)
-        decision = judge.copy(copy).decision
-        return StoredMessage(
-            participant=body.participant,
-            thread=body.thread,
-            message=body.message,
-            version=copy.version,
-            sent_at=from_microseconds(copy.sent_at),
-            content=body.content,
-            hidden_at=decision.hidden_at,
-            expires_at=decision.due_at,
-        )
 
 
 class ReaderThread:

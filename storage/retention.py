@@ -155,8 +155,15 @@ class Rules:
         return _postponed(deletion, retaining)
 
     def holding(self, subject: Subject) -> tuple[str, ...]:
-        """The names of the holds that keep the subject's copies."""
-        return tuple(each.name for each in self.holds if each.scope.includes(subject))
+        """The names of the holds that keep the subject's copies.
+
+        Whose a resource is that is not configured any more, nobody knows: every organisation's hold keeps it.
+        """
+        return tuple(
+            each.name
+            for each in self.holds
+            if each.scope.includes(subject) or (each.scope.organizations and not subject.organization)
+        )
 
 
 def _deletion(sent_at: datetime, subject: Subject, deleting: Collection[Policy], default: timedelta) -> Decision:

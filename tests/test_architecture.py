@@ -41,7 +41,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
         TABLES: """apply backup calls certificates chores clock condition connection copies cosigning engine erasing
-            erasures identity keyring ledger manifest messages newfile persistence premises presences reader
+            erasures identity kept keyring ledger manifest messages newfile persistence premises presences reader
             remembered rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal
             writer""",
         FACADE: "region residue restore",

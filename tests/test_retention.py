@@ -46,7 +46,7 @@ class Office:
 
     async def rules(self, region: str) -> list[Rule]:
         """What the region itself has."""
-        return await self.world.ledgers.read(region, lambda reader: reader.rules())
+        return await self.world.ledgers.read(region, lambda reader: reader.kept.rules())
 
     async def names(self, region: str) -> list[str]:
         return [rule.name for rule in await self.rules(region)]

@@ -126,7 +126,7 @@ class Retention:
         What a region lacks is set without participants: those of its own it alone would know.
         """
         heard = {
-            region: await self._ledgers.read(region, lambda reader: reader.rules_set_at())
+            region: await self._ledgers.read(region, lambda reader: reader.kept.rules_set_at())
             for region in self._ledgers.regions
         }
         newest = max(heard, key=lambda region: heard[region])
@@ -148,7 +148,7 @@ class Retention:
         await self._ledgers.carry_out(region, missed)
 
     async def _read(self, region: str) -> list[Rule]:
-        return await self._ledgers.read(region, lambda reader: reader.rules())
+        return await self._ledgers.read(region, lambda reader: reader.kept.rules())
 
     # -- a participant --------------------------------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class Retention:
         """What is kept of a participant's messages, until when, and which policy decided that by which principle."""
         place, now = self._place(participant, "retention"), self._now()
         resource = resource_of(participant) or ""
-        found = await self._ledgers.read(place.region, lambda reader: reader.retained(participant, resource, now))
+        found = await self._ledgers.read(place.region, lambda reader: reader.kept.retained(participant, resource, now))
         return {
             "participant": participant,
             "region": place.region,

@@ -58,7 +58,7 @@ def is_gone(desk: Desk, participant: str = ANN) -> bool:
     found = rows(
         desk, "SELECT 1 FROM presences WHERE person = ?1 UNION ALL SELECT 1 FROM messages WHERE person = ?1", [person]
     )
-    named = [each for each in desk.ask(lambda reader: reader.rules()) if participant in each.participants]
+    named = [each for each in desk.ask(lambda reader: reader.kept.rules()) if participant in each.participants]
     boxes = {**desk.ask(lambda reader: reader.presences(CALL)), **desk.ask(lambda reader: reader.presences(OTHER))}
     opened = [name for name, box in boxes.items() if box == f"box of {participant}".encode()]
     return not (found or named or opened or desk.ask(lambda reader: reader.message(participant)))
@@ -70,7 +70,7 @@ def is_as_ever(desk: Desk, participant: str = BOB) -> bool:
     boxes = {**desk.ask(lambda reader: reader.presences(CALL)), **desk.ask(lambda reader: reader.presences(OTHER))}
     named = [
         each.name
-        for each in desk.ask(lambda reader: reader.rules())
+        for each in desk.ask(lambda reader: reader.kept.rules())
         if participant in each.participants and each.kind == "policy"
     ]
     return (
@@ -218,7 +218,7 @@ def test_a_hold_forbids_an_erasure_until_its_release(tmp_path: Path, scope: str)
     desk.close()
     again = Desk(tmp_path)
     assert is_as_ever(again, ANN)
-    assert again.ask(lambda reader: reader.retained(ANN, "r", WHEN)).erasure_asked_at == WHEN
+    assert again.ask(lambda reader: reader.kept.retained(ANN, "r", WHEN)).erasure_asked_at == WHEN
     again.do(without("hold", "h"))
     assert len(erase(again, WHEN + 9 * DAY)) == 2
     assert is_gone(again)
@@ -286,7 +286,8 @@ def test_who_comes_back_is_there_like_anybody(tmp_path: Path, offset: timedelta)
         assert again.ask(lambda reader: reader.presences(CALL))["p_back"] == f"box of {ANN}".encode()
         stored = again.ask(lambda reader: reader.message(ANN))
         assert stored is not None
-        assert [each.name for each in again.ask(lambda reader: reader.rules()) if ANN in each.participants] == ["back"]
+        naming = [each.name for each in again.ask(lambda reader: reader.kept.rules()) if ANN in each.participants]
+        assert naming == ["back"]
         again.close()
     once_more = Desk(tmp_path)
     once_more.do(asked(at + INSTANT))
@@ -356,7 +357,7 @@ def test_a_backup_put_back_brings_nobody_back(tmp_path: Path, what: tuple[str, .
     erased_since(tmp_path, wait)
     put_back(tmp_path, *what)
     desk = Desk(tmp_path)
-    first = desk.ask(lambda reader: (reader.message(ANN), reader.presences(CALL), reader.rules()))
+    first = desk.ask(lambda reader: (reader.message(ANN), reader.presences(CALL), reader.kept.rules()))
     assert first[0] is None
     assert first[1]["p_1"] is None
     assert not any(ANN in each.participants for each in first[2])
@@ -407,7 +408,7 @@ def test_a_policy_that_a_backup_brings_back_names_nobody_who_was_erased(tmp_path
     desk.close()
     put_back(tmp_path, "data", "slots")
     again = Desk(tmp_path)
-    assert [each.participants for each in again.ask(lambda reader: reader.rules())] == [(BOB,)]
+    assert [each.participants for each in again.ask(lambda reader: reader.kept.rules())] == [(BOB,)]
     again.close()
 
 

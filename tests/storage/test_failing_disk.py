@@ -197,7 +197,7 @@ def test_a_disk_that_only_pretends_to_overwrite_gets_no_certificate(
         assert watch.failed.wait(30)
         assert not watch.recovered.wait(0.6), "several attempts, all in vain"
         assert desk.ask(lambda reader: reader.certificates()) == []
-        assert desk.ask(lambda reader: reader.messages()) == []
+        assert desk.ask(lambda reader: reader.kept.every()) == []
     assert watch.recovered.wait(30)
     desk.do(append("after"))
     (certificate,) = desk.ask(lambda reader: reader.certificates())

@@ -87,7 +87,7 @@ def test_keys_of_what_is_due_are_destroyed_on_a_full_disk(
     refused(desk, limit=limit)
     assert texts(desk) == (DUE + HELD, HELD)
     assert desk.ask(lambda reader: reader.message("8:acs:r_1")) is None
-    assert len(desk.ask(lambda reader: reader.messages())) == HELD
+    assert len(desk.ask(lambda reader: reader.kept.every())) == HELD
     assert "retention.intent" not in kinds(desk)
     refused(desk, limit=limit)
     ballast.unlink()
@@ -169,7 +169,7 @@ def test_when_a_rule_was_set_is_known_though_the_disk_was_full_at_open(small_dis
     desk.region._writer._transaction.connection.execute("DELETE FROM review")
     at = START + 2 * DAY
     desk.do(policy("delete", 1, at=at))
-    assert desk.ask(lambda reader: reader.rules_set_at()) == at
+    assert desk.ask(lambda reader: reader.kept.rules_set_at()) == at
     assert sweep(desk, START + DAY) == DUE + HELD
     desk.close()
 

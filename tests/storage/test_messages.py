@@ -30,7 +30,7 @@ def test_a_message_is_kept_whole(desk: Desk) -> None:
     assert found is not None
     assert (found.participant, found.thread, found.message, found.version) == (WHO, "t", "m1", 1)
     assert (found.content, found.sent_at, found.expires_at) == ("hällo\n", START, START + MONTH)
-    assert desk.ask(lambda reader: reader.messages()) == [found]
+    assert desk.ask(lambda reader: reader.kept.every()) == [found]
     assert "hällo" not in repr(found)
 
 

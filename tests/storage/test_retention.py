@@ -160,6 +160,13 @@ def test_a_hold_is_about_whoever_its_scope_includes(scope: Scope) -> None:
     assert Rules(TERMS, (), (Hold("h", scope), Hold("o", OTHERS))).holding(ANN) == ("h",)
 
 
+def test_a_hold_of_an_organisation_keeps_what_may_be_its_own() -> None:
+    """A resource that was taken out of the configuration belongs to nobody known: no organisation's hold lets it go."""
+    stranger = Subject("", "gone", b"eve")
+    assert Rules(TERMS, (), (Hold("h", OURS), Hold("p", HERS), Hold("r", RESOURCE))).holding(stranger) == ("h",)
+    assert Rules(TERMS, (policy("p", DELETE, 1, OURS),)).decide(stranger, SENT).principle is Principle.DEFAULT
+
+
 days = st.integers(1, 12)
 scopes = st.sampled_from([ALL, OURS, HERS, THREAD, RESOURCE, OTHERS])
 policies = st.lists(st.tuples(st.sampled_from(Action), days, scopes), max_size=6)

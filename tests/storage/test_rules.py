@@ -446,7 +446,7 @@ def test_a_rule_that_cannot_be_read_keeps_everything(tmp_path: Path, kind: Any, 
         file.seek(slot * 32)
         file.write(os.urandom(32))
     again = Desk(tmp_path)
-    assert [each.readable for each in again.ask(lambda reader: reader.rules())] == [False]
+    assert [each.readable for each in again.ask(lambda reader: reader.kept.rules())] == [False]
     assert sweep(again, START + 100 * DAY) == 0
     again.do(bob("two", version=2))
     assert contents(again) == [(None, "hers"), ("superseded", "his"), (None, "two")]
@@ -472,7 +472,7 @@ def test_a_rule_that_makes_no_sense_is_refused_alone(desk: Desk, what: str) -> N
     """It never comes to be; the writer goes on, and nothing is deleted or kept by it."""
     with pytest.raises(OperationFailed):
         desk.do(SetRule(NONSENSE[what]))
-    assert desk.ask(lambda reader: reader.rules()) == []
+    assert desk.ask(lambda reader: reader.kept.rules()) == []
     desk.do(ann())
     assert sweep(desk, START + MONTH) == 1
     assert "policy.set" not in kinds(desk)

@@ -261,7 +261,7 @@ class Retention(RuleBasedStateMachine):
         assert there == sorted(((each.gone, each.fact.content) for each in self.copies), key=repr)
         assert rows(self.desk, "SELECT count(*) FROM marks") == [(len(self.marks),)]
         for who in PEOPLE:
-            retained = self.desk.ask(lambda reader, who=who: reader.retained(who, who[6], self.now))  # type: ignore[misc]
+            retained = self.desk.ask(lambda reader, who=who: reader.kept.retained(who, who[6], self.now))  # type: ignore[misc]
             said = sorted((each.judgement.decision.due_at, bool(each.judgement.holds)) for each in retained.copies)
             model = [each for each in self.copies if each.fact.participant == who]
             assert said == sorted(

@@ -128,7 +128,7 @@ def test_an_append_waits_for_one_batch_at_most(desk: Desk) -> None:
     assert sum(each.result(0).deleted for each in sweeps) == 20_000
     assert max(waits) <= 1
     assert len(waits) > 5
-    assert desk.ask(lambda reader: reader.messages()) == []
+    assert desk.ask(lambda reader: reader.kept.every()) == []
 
 
 def test_nonsense_fails_alone(desk: Desk) -> None:
