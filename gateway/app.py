@@ -27,6 +27,7 @@ from gateway.edge.edge import Edge
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
 from gateway.house import House, build, random_id
+from gateway.lateness import watch
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
 from gateway.possession import possession
@@ -148,6 +149,7 @@ def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, An
     settings = house.settings
     works: dict[str, Coroutine[Any, Any, None]] = {
         "time": _keep_time(house),
+        "lateness": watch(house.metrics.event_loop_lag),
         "sweeper": house.sweeper.run(settings.retention.sweep_interval),
         "witnessing": house.witnessing.run(),
     }

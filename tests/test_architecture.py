@@ -34,7 +34,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
     "gateway.cli": {ROOT: "asking backup commands evidence init ledger retention views"},
     "gateway": {
-        SERVICE: "log metrics",
+        SERVICE: "lateness log metrics",
         ADAPTER: "mqtt outbound",
         ROOT: "__main__ app clock config house keys possession ready settings",
     },

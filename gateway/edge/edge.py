@@ -164,11 +164,8 @@ class Edge:
         if not self._closing:
             self._quiet.set()
 
-    def tick(self, lag: float = 0.0) -> None:
-        """End everything whose time is over and ask whose turn it is whether they are there.
-
-        `lag` says how late the timer was, in seconds.
-        """
+    def tick(self) -> None:
+        """End everything whose time is over and ask whose turn it is whether they are there."""
         for socket in self._handshakes.tick():
             socket.abort()
         for stranger in self._strangers.tick():
@@ -187,7 +184,6 @@ class Edge:
         self._pulse.tick(now)
         self._metrics.frames_sent(self.frames_written)
         self.frames_written = 0
-        self._metrics.event_loop_lag(lag)
 
     async def drain(self, grace: float = 1.0) -> None:
         """Ask every client to come back elsewhere, spread in time; after `grace` seconds close with 4001.

@@ -34,8 +34,7 @@ class Listener:
         self._server = server
         self._sockets = sockets
         self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time() + TICK_SECONDS
-        self._timer = self._loop.call_at(self._due, self._tick)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
 
     async def close(self) -> None:
         """Stop listening and cut what is left; to part in peace, drain the edge before."""
@@ -49,12 +48,9 @@ class Listener:
             await asyncio.sleep(0)
 
     def _tick(self) -> None:
-        now = self._loop.time()
-        lag = now - self._due
         # Counted from now: after a pause nobody's time may run out in a burst of ticks.
-        self._due = now + TICK_SECONDS
-        self._timer = self._loop.call_at(self._due, self._tick)
-        self._edge.tick(lag)
+        self._timer = self._loop.call_later(TICK_SECONDS, self._tick)
+        self._edge.tick()
 
 
 async def listen(edge: Edge, address: str, origins: Sequence[str]) -> Listener:
