@@ -1,30 +1,45 @@
-"""The search for what should not be there: needles in every file of a directory, in every usual guise.
+"""The search for what should not be there: needles in every file of a directory or of a process, in every usual guise.
 
 Rules: looks for the bytes themselves, their base64 (both alphabets, at each of the three offsets), hex (both cases) and
-JSON-escaped forms; reads every regular file, the write-ahead log included; follows no link.
+JSON-escaped forms; reads every regular file, the write-ahead log included; follows no link; of a process every regular
+file that it has open, deleted or without a name too, and never a pipe, a socket or a device.
 """
 
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _CHUNK: Final = 1 << 20
 _SHORTEST_GUISE: Final = 4
+_PROCESSES: Final = Path("/proc")
+_KERNELS: Final = ("/proc/", "/sys/")
+"""Where what looks like a regular file is none: reading it does something, or never ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Needle number `needle` is in the file `path`, as `form`: `raw`, `base64`, `hex` or `json`."""
+    """Needle number `needle` is in the file `path`, as `form`: `raw`, `base64`, `hex` or `json`.
+
+    Of a process's file `path` is the descriptor and `target` what that leads to, in the words of /proc.
+    """
 
     path: Path
     needle: int
     form: str
+    target: str | None = None
+
+    @property
+    def where(self) -> str:
+        """Which file it is, for a person."""
+        return str(self.path) if self.target is None else f"{self.path.relative_to(_PROCESSES)} -> {self.target}"
 
 
 def _base64_forms(needle: bytes) -> Iterator[bytes]:
@@ -78,17 +93,16 @@ def _files(directory: Path) -> Iterator[Path]:
                 yield path
 
 
-def _search(path: Path, wanted: Sequence[dict[bytes, str]]) -> set[tuple[int, str]]:
+def _search(file: BinaryIO, wanted: Sequence[dict[bytes, str]]) -> list[tuple[int, str]]:
     overlap = max((len(guise) for guises in wanted for guise in guises), default=1) - 1
     found: set[tuple[int, str]] = set()
     tail = b""
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            window = tail + chunk
-            for number, guises in enumerate(wanted):
-                found.update((number, form) for guise, form in guises.items() if guise in window)
-            tail = window[-overlap:] if overlap else b""
-    return found
+    while chunk := file.read(_CHUNK):
+        window = tail + chunk
+        for number, guises in enumerate(wanted):
+            found.update((number, form) for guise, form in guises.items() if guise in window)
+        tail = window[-overlap:] if overlap else b""
+    return sorted(found)
 
 
 def scan(directory: Path, needles: Sequence[bytes]) -> list[Hit]:
@@ -103,8 +117,44 @@ def scan(directory: Path, needles: Sequence[bytes]) -> list[Hit]:
     hits: list[Hit] = []
     for path in _files(directory):
         try:
-            found = _search(path, wanted)
+            with path.open("rb") as file:
+                found = _search(file, wanted)
         except FileNotFoundError:
             continue
-        hits.extend(Hit(path, number, form) for number, form in sorted(found))
+        hits.extend(Hit(path, number, form) for number, form in found)
     return sorted(hits, key=lambda hit: (str(hit.path), hit.needle, hit.form))
+
+
+def scan_process(pid: int, needles: Sequence[bytes]) -> list[Hit]:
+    """Every needle found in any regular file that the process has open, once per descriptor and form, in their order.
+
+    Files that are deleted and files in memory (`memfd_create`) count. Raises ValueError for an empty needle, OSError
+    where there is no such process or its files may not be read. What the process closes meanwhile is passed over, and
+    so is the rest where it ends: what had no name is gone with it.
+    """
+    wanted = [_forms(needle) for needle in needles]
+    hits: list[Hit] = []
+    for descriptor in _descriptors(pid):
+        try:
+            target = str(descriptor.readlink())
+            found = [] if target.startswith(_KERNELS) else _search_opened(descriptor, wanted)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        hits.extend(Hit(descriptor, number, form, target) for number, form in found)
+    return hits
+
+
+def _descriptors(pid: int) -> list[Path]:
+    try:
+        return sorted((_PROCESSES / str(pid) / "fd").iterdir(), key=lambda path: int(path.name))
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessLookupError(errno.ESRCH, "no such process", str(pid)) from error
+
+
+def _search_opened(descriptor: Path, wanted: Sequence[dict[bytes, str]]) -> list[tuple[int, str]]:
+    # Looked at before it is opened: to open a pipe or a device can wait, or do something.
+    if not stat.S_ISREG(descriptor.stat().st_mode):
+        return []
+    with os.fdopen(os.open(descriptor, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:
+        # The number may have come to mean something else since.
+        return _search(file, wanted) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else []

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ def test_init_writes_a_gateway_and_refuses_to_overwrite_it(gateway: Gateway, tmp
         (["coverage", "c", "--wait", "-1"], "Invalid value for '--wait'"),
         (["retention", "sweep", "--now", "tomorrow"], "is no time; write it like 2026-11-23T14:00:00Z"),
         (["retention", "sweep", "--now", "2026-11-23T14:00:00"], "is no time"),
-        (["residue", "scan"], "Missing option '--data'"),
+        (["residue", "scan"], "Missing option '--needle-file'"),
+        (["residue", "scan", "--needle-file", "/dev/null"], "Missing option '--data' or '--pid'"),
         (["residue", "scan", "--data", "/nonexistent", "--needle-file", "/dev/null"], "does not exist"),
     ],
 )
@@ -394,6 +396,31 @@ def test_residue_scan_without_needles_is_bad_usage(gateway: Gateway, tmp_path: P
     assert (
         "holds no needle" in gateway("residue", "scan", "--data", tmp_path, "--needle-file", tmp_path / "needles").line
     )
+
+
+def test_residue_scan_looks_in_every_directory_and_process_it_is_given(gateway: Gateway, tmp_path: Path) -> None:
+    """Each `--data` and each `--pid` counts; a process's file is shown by descriptor and name."""
+    for name in ("data", "backup"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "needles").write_bytes(b"needle-one\nneedle-two\n")
+    command = ["residue", "scan", "--needle-file", tmp_path / "needles"]
+    places = ["--data", tmp_path / "data", "--data", tmp_path / "backup", "--pid", str(os.getpid())]
+    with tempfile.TemporaryFile(dir=tmp_path) as nameless:
+        assert gateway(*command, *places).out == "none of 2 needles found\n"
+        (tmp_path / "backup/file").write_bytes(b"needle-one")
+        nameless.write(b"needle-two")
+        nameless.flush()
+        outcome = gateway(*command, *places)
+    assert outcome.status == 1
+    assert f"{tmp_path / 'backup/file'}: needle 1 as raw\n" in outcome.out
+    assert re.search(rf"^{os.getpid()}/fd/{nameless.name} -> .+: needle 2 as raw$", outcome.out, re.MULTILINE)
+
+
+def test_residue_scan_of_nobody_is_refused(gateway: Gateway, tmp_path: Path) -> None:
+    """A process that is not there must not pass for a clean one."""
+    (tmp_path / "needles").write_bytes(b"needle\n")
+    command = ["residue", "scan", "--needle-file", tmp_path / "needles"]
+    assert gateway(*command, "--pid", str(2**22 + 1)).line == f"gateway: {2**22 + 1}: no such process\n"
 
 
 def test_nothing_shown_can_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,19 +145,35 @@ def residue() -> None:
 
 
 @residue.command()
-@click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--needle-file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-def scan(data: Path, needle_file: Path) -> int:
-    """Look for each line of NEEDLE_FILE in every file under DATA; exit 1 if any is found."""
+@click.option(
+    "--data",
+    "directories",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory, whole: data, backups, temporary files, logs.",
+)
+@click.option("--pid", "pids", multiple=True, type=click.IntRange(1), help="A process: every file it has open.")
+@click.option(
+    "--needle-file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What to look for, one a line.",
+)
+def scan(directories: tuple[Path, ...], pids: tuple[int, ...], needle_file: Path) -> int:
+    """Look for each line of NEEDLE_FILE in files that must not hold it; exit 1 if any is found."""
     from gateway.cli.views import printable
     from storage.residue import scan as search
+    from storage.residue import scan_process
 
+    if not directories and not pids:
+        raise click.UsageError("Missing option '--data' or '--pid': say where to look.")
     needles = [line for line in needle_file.read_bytes().splitlines() if line.strip()]
     if not needles:
         raise click.UsageError("--needle-file holds no needle; write one on each line")
-    hits = search(data, needles)
+    hits = [hit for each in directories for hit in search(each, needles)]
+    hits += [hit for each in pids for hit in scan_process(each, needles)]
     for hit in hits:
-        click.echo(f"{printable(hit.path)}: needle {hit.needle + 1} as {hit.form}")
+        click.echo(f"{printable(hit.where)}: needle {hit.needle + 1} as {hit.form}")
     click.echo(f"{len(hits)} found" if hits else f"none of {len(needles)} needles found")
     return 1 if hits else 0
 
