@@ -96,7 +96,7 @@ class Owner:
 
     def __init__(self, opening: str, place: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"import os, sys\n{opening}\nprint(flush=True)\nsys.stdin.read()", place],
+            [sys.executable, "-c", f"import os, sys\n{opening}\nprint(flush=True)\nsys.stdin.read()", NEEDLE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=place,
