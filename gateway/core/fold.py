@@ -25,7 +25,9 @@ def apply(call: Call, fact: facts.AnyFact) -> None:
     What is known of a call that was merged into this one is folded apart until the merger.
     """
     owner = owner_of(call, fact)
-    owner.clock = max(owner.clock, fact.at)
+    if not isinstance(fact, facts.PresencesErased):
+        # An erasure is dated by whoever asked for it; the call's time is told by what happens in it.
+        owner.clock = max(owner.clock, fact.at)
     _APPLIED[type(fact)](owner, fact)
 
 

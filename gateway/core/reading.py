@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from gateway.core import facts
+from gateway.core.call import BEGINNING
 from gateway.core.types import CallKey
 
 Recorded = Sequence[tuple[facts.AnyFact, int]]
@@ -60,7 +61,12 @@ def in_order(key: CallKey, regions: Mapping[str, Recorded], homes: Mapping[CallK
 
 
 def _turn(told: Told) -> tuple[datetime, int]:
-    """When it is a fact's turn; of mergers at one time the one that knew of the other comes later."""
+    """When it is a fact's turn; of mergers at one time the one that knew of the other comes later.
+
+    An erasure keeps nothing waiting: it changes names alone, and its time is not the call's.
+    """
+    if isinstance(told.fact, facts.PresencesErased):
+        return BEGINNING, 0
     return told.fact.at, told.fact.revision if isinstance(told.fact, facts.CallMerged) else 0
 
 

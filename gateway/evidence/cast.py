@@ -1,7 +1,8 @@
 """The cast of a report: the people of a call, what each is called in it, and what happened to each.
 
-Rules: somebody is named only where the region was opened and nobody erased them; everybody else keeps a number, so that
-two are never taken for one. A person is all their presences in the call.
+Rules: somebody is named only where the region was opened and nobody erased them, and called erased only where an entry
+says so; everybody else keeps a number, so that two are never taken for one. A person is all their presences in the
+call.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from gateway.evidence.attendance import Attendance, Row
 from gateway.evidence.markup import Markup, element
 from gateway.evidence.story import Covered, Opening, Story
 from gateway.evidence.wording import day
+
+ERASED: Final = "erased participant"
+LOST: Final = "participant whose name is lost"
+"""Of neither the name can be opened; only of the first the ledger says why."""
 
 
 class Label(NamedTuple):
@@ -101,7 +106,7 @@ class Cast:
         return self._labels[self.story.call.presences[presence].who]
 
     def _name(self, presences: list[Presence]) -> dict[str, Label]:
-        known = self._known()
+        known, erased = self._known(), self._erased()
         opened = {part.region for part in self.story.parts if part.opened}
         labels: dict[str, Label] = {}
         counts: dict[str, int] = {}
@@ -112,8 +117,8 @@ class Cast:
             if opening is not None:
                 text, participant = opening.name or opening.participant, opening.participant
             else:
-                erased = presence.region in opened
-                text, participant = "erased participant" if erased else f"participant in {presence.region}", None
+                lost = ERASED if presence.who in erased else LOST
+                text, participant = lost if presence.region in opened else f"participant in {presence.region}", None
             counts[text] = count = counts.get(text, 0) + 1
             numbered = opening is None or count > 1
             labels[presence.who] = Label(f"{text} {count}" if numbered else text, participant)
@@ -128,6 +133,13 @@ class Cast:
                 if part.opened and presence is not None:
                     found.setdefault(presence.who, opening)
         return found
+
+    def _erased(self) -> set[str]:
+        """Who was erased by the word of an entry, by the name that the entries have for them."""
+        presences = self.story.call.presences
+        told = [fact for part in self.story.parts for fact, _ in part.recorded]
+        gone = [name for fact in told if isinstance(fact, facts.PresencesErased) for name in fact.presences]
+        return {presences[name].who for name in gone if name in presences}
 
     def _people(self, presences: list[Presence]) -> tuple[Person, ...]:
         by_who: dict[str, list[Presence]] = {}

@@ -40,8 +40,8 @@ HOW TO CHECK IT
   gateway evidence verify THIS_FILE --key VKEY_FILE [--key VKEY_FILE ...]
 
 needs no network and no configuration; VKEY_FILE holds the public key of a ledger, which you should have from elsewhere,
-and each region above has its own. It ends with 0 (sound), 10 (nothing is wrong, and something is missing: a gap), 20
-(something was changed), or 40 (it cannot be checked, for example with another key). Without that program:
+and each region above has its own. It ends with 0 (sound), 10 (nothing is wrong, and something is missing: a gap, a
+name), 20 (something was changed), or 40 (it cannot be checked, for example with another key). Without that program:
 
   1. Signature.  checkpoint.txt is a signed note (C2SP signed-note, tlog-checkpoint). Its first three lines, with
      their line ends, are what was signed with Ed25519. The lines are the ledger's name, its number of entries, and
@@ -58,8 +58,9 @@ and each region above has its own. It ends with 0 (sound), 10 (nothing is wrong,
      {"capability":…,"change":…,"notice":…,"text":…}; the ledger's entry of the notice has the same digest, and so
      has what a client sent back when it had shown the words.
   6. People.  The entry of a presence has a commitment: SHA-256 of the 32 bytes of "salt" and the raw id
-     ("participant"). participants.jsonl has both for whoever may be named. Who was erased can be named by nobody any
-     more; that they were there, and what they proved, stays.
+     ("participant"). participants.jsonl has both for every presence of a region that was opened, but for those that an
+     entry "presence.erased" lists. Who was erased can be named by nobody any more; that they were there, and what they
+     proved, stays. Who is neither named nor erased was left out, or the key to the name was lost.
   7. Coverage.  coverage.json follows from the entries by the rules that stand under "Coverage from entries" in the
      document "Ledger and evidence" of the notification gateway.
 

@@ -54,7 +54,7 @@ def _check_presence(entry: Entry, begun: set[str], here: set[str]) -> None:
             | entries.Proved(presence=presence)
         ) if presence not in here:
             raise Malformed(f"{_place(entry)}: its presence did not begin in this ledger before")
-        case entries.Sent(presences=presences) if not here.issuperset(presences):
+        case entries.Sent(presences=presences) | entries.Erased(presences=presences) if not here.issuperset(presences):
             raise Malformed(f"{_place(entry)}: its presences did not begin in this ledger before")
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -26,12 +27,14 @@ _SALT: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class Told(NamedTuple):
-    """What the claims come to."""
+    """What the claims come to. `nameless` counts, by opened region, presences that are not named and not erased."""
 
     notices: int
     people: int
     named: int
+    erased: int
     gaps: int
+    nameless: Mapping[str, int]
 
 
 class _Person(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,14 +70,46 @@ def check(
     _compare(files, "presences.jsonl", tables.presences(regions), lambda row: str(row.get("presence")))
     _compare(files, "episodes.jsonl", tables.episodes(meeting, regions), lambda row: str(row.get("episode")))
     _check_words(files["notices.jsonl"], meeting)
-    named = _check_people(files["participants.jsonl"], regions, opened)
+    committed, erased = _committed(regions), _erased(regions)
+    named = _check_people(files["participants.jsonl"], committed, erased, opened)
     _check_persons(named, meeting)
     proved = covered(meeting, level, at)
     _check_coverage(files["coverage.json"], proved)
     people = {presence.id for notice in meeting.notices for presence in owing(meeting, notice)}
     gaps = sum(len(notice["gaps"]) for notice in proved["notices"])
-    known = {found.id for presence in named if (found := meeting.find(presence)) is not None}
-    return Told(len(meeting.notices), len(people), len(people & known), gaps)
+    known, gone = _found(meeting, named), _found(meeting, erased)
+    nameless = Counter(
+        region
+        for region, presence in committed
+        if region in opened and presence not in named and presence not in erased
+    )
+    return Told(len(meeting.notices), len(people), len(people & known), len(people & gone - known), gaps, nameless)
+
+
+def _found(meeting: Meeting, presences: Iterable[str]) -> set[str]:
+    """What these presences became part of."""
+    return {found.id for presence in presences if (found := meeting.find(presence)) is not None}
+
+
+def _committed(regions: Mapping[str, Sequence[Entry]]) -> dict[tuple[str, str], str]:
+    """The commitment of every presence, by region and presence."""
+    return {
+        (entry.region, entry.fact.presence): entry.fact.commitment
+        for found in regions.values()
+        for entry in found
+        if isinstance(entry.fact, entries.Entered)
+    }
+
+
+def _erased(regions: Mapping[str, Sequence[Entry]]) -> set[str]:
+    """The presences of which an entry says that nobody can be named as them any more."""
+    return {
+        presence
+        for found in regions.values()
+        for entry in found
+        if isinstance(entry.fact, entries.Erased)
+        for presence in entry.fact.presences
+    }
 
 
 def _numbered(row: Row) -> str:
@@ -176,27 +211,25 @@ def _check_persons(named: Mapping[str, str], meeting: Meeting) -> None:
             raise Malformed(f"participants.jsonl: presence {presence} is said to be the person of another, and is not")
 
 
-def _check_people(data: bytes, regions: Mapping[str, Sequence[Entry]], opened: frozenset[str]) -> dict[str, str]:
+def _check_people(
+    data: bytes, committed: Mapping[tuple[str, str], str], erased: Set[str], opened: frozenset[str]
+) -> dict[str, str]:
     """Whoever is named was there: the name opens the commitment of the presence, once, where names may be given.
 
-    Presence to raw id.
+    And of nobody who was erased: nothing that opens their commitment was left. Presence to raw id.
     """
     named: dict[str, str] = {}
     where = "participants.jsonl"
-    committed = {
-        (entry.region, entry.fact.presence): entry.fact.commitment
-        for found in regions.values()
-        for entry in found
-        if isinstance(entry.fact, entries.Entered)
-    }
     for line, row in enumerate(_rows(where, data), 1):
         place = f"{where} line {line}"
         person = entries.shaped(place, row, _Person)
         if person.region not in opened:
             raise Malformed(f"{place}: nobody of this region was to be named")
-        commitment = committed.pop((person.region, person.presence), None)
-        if commitment is None:
+        commitment = committed.get((person.region, person.presence))
+        if commitment is None or person.presence in named:
             raise Malformed(f"{place}: the presence is in no entry, or was named before")
+        if person.presence in erased:
+            raise Malformed(f"{place}: presence {person.presence} was erased, and is named")
         # Of any other length it could be cut so that a part of the salt becomes part of the name.
         if not _SALT.fullmatch(person.salt):
             raise Malformed(f"{place}: the salt is not 32 bytes in hex")

@@ -138,6 +138,13 @@ class Closed(Told, frozen=True, kw_only=True, tag="presence.closed"):
     reason: str
 
 
+class Erased(Told, frozen=True, kw_only=True, tag="presence.erased"):
+    """What told who these presences were is destroyed: nobody can name them any more."""
+
+    region: str
+    presences: tuple[str, ...]
+
+
 class Sent(Told, frozen=True, kw_only=True, tag="sent"):
     """These notices were written to a socket of each of these presences."""
 
@@ -186,6 +193,7 @@ Fact = (
     | Joined
     | Lost
     | Closed
+    | Erased
     | Sent
     | Proved
     | Lapsed

@@ -37,7 +37,8 @@ def ordered(regions: Mapping[str, Sequence[Entry]]) -> Iterator[Entry]:
     own: dict[tuple[str, str], list[Entry]] = {}
     for region in regions.values():
         for entry in region:
-            if entry.fact is not None:
+            # An erasure changes names and nothing else, and its time is that of whoever asked for it.
+            if entry.fact is not None and not isinstance(entry.fact, entries.Erased):
                 own.setdefault((entry.region, entry.fact.call), []).append(entry)
     places = sorted(own, key=lambda place: (place[0] != home.get(place[1]), *place))
     seen: set[tuple[str, str]] = set()

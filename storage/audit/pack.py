@@ -183,7 +183,8 @@ def _conclude(
     every = [entry.fields for part in parts.values() for entry in part.entries]
     asked = "" if manifest.level is None else f", asked at {manifest.level}"
     size = f"{_counted(len(parts), 'region')}, {_counted(len(every), 'entry', 'entries')}, "
-    size += f"{_counted(told.people, 'participant')} of whom {told.named} are named{asked}"
+    erased = f" and {told.erased} erased" if told.erased else ""
+    size += f"{_counted(told.people, 'participant')} of whom {told.named} are named{erased}{asked}"
     stamped = f"; signed before {max(since)}" if since else ""
     unannounced = sum(each.get("kind") == "recording.found" and each.get("announced") is False for each in every)
     reasons = {
@@ -192,6 +193,11 @@ def _conclude(
         "entries from before there were stamps cannot be shown to be all": any(
             "call" in each and "after_us" not in each for each in every
         ),
+    }
+    reasons |= {
+        f"{_counted(count, 'presence')} of region {region} "
+        f"{'is' if count == 1 else 'are'} not named and not erased": count
+        for region, count in sorted(told.nameless.items())
     }
     more = "".join(f"; {reason}" for reason, there in reasons.items() if there)
     gaps = _counted(told.gaps, "gap") if told.gaps else "no gap"

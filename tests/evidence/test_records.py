@@ -135,7 +135,7 @@ def test_people_of_a_part_that_was_not_opened_are_never_written(world: World) ->
 def test_who_was_erased_is_named_nowhere_and_still_counted(world: World) -> None:
     """The box is gone; the presence, and what it proved, stays."""
     before = world.files()
-    world.books.boxes["europe"].clear()
+    world.erase("ann")
     after = world.files()
     everything = b"".join(after.values())
     assert b"Ann Exemplar" not in everything

@@ -165,11 +165,39 @@ def test_people_are_called_what_may_be_known_of_them(opened: tuple[str, ...]) ->
 def test_the_erased_are_called_erased() -> None:
     """One by one, so that two are never taken for one."""
     world = meeting()
-    world.books.boxes["europe"].clear()
+    world.erase("ann")
+    world.erase("cyd")
     page = shown(world)
     assert "erased participant 1" in page.text
     assert "erased participant 2" in page.text
     assert raw_id("cyd") not in page.text
+
+
+def test_only_by_the_word_of_an_entry_is_anybody_called_erased() -> None:
+    """A name whose key was lost is lost, and whose region was not opened is withheld."""
+    world = meeting()
+    world.erase("ann")
+    world.books.boxes["europe"].clear()
+    page = shown(world)
+    assert "erased participant 1" in page.text
+    assert "participant whose name is lost 1" in page.text
+    assert "erased participant 2" not in page.text
+    assert "erased participant" not in shown(world, ("unitedstates",)).text
+
+
+def test_who_is_erased_in_a_call_that_took_in_another_is_called_so() -> None:
+    """By whichever call they came into."""
+    world = World()
+    alias = World(CallKey("contoso", "alias"), world.ids, world.books)
+    world.join("ann", name="Ann Exemplar")
+    alias.join("cyd", name="Cyd Exemplar")
+    alias.claim(ACTIVE)
+    world.merge(alias)
+    world.erase("cyd")
+    page = shown(world)
+    assert "erased participant 1" in page.text
+    assert "Ann Exemplar" in page.text
+    assert "Cyd Exemplar" not in page.text
 
 
 def test_two_of_one_name_are_told_apart() -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
-from gateway.core import attendance, delivery, facts, merging, observing
+from gateway.core import attendance, delivery, facts, fold, merging, observing
 from gateway.core.call import Call, Policy
 from gateway.core.effects import Record
 from gateway.core.fusion import Claim
@@ -22,8 +22,8 @@ from gateway.core.types import CallKey, Capability, Level, Person, Role, State
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
 from gateway.hub.interpreter import digests
-from gateway.hub.journal import Ink, Scribe, from_entry, open_box
-from storage.entry import canonical
+from gateway.hub.journal import Ink, Scribe, from_entry, open_box, to_entry
+from storage.entry import canonical, decode
 from storage.operations import Append, SealPresence
 from tests.core.meeting import Ids
 
@@ -68,6 +68,24 @@ class Books:
     def event(self, digest: str, region: str = "europe") -> None:
         """The entry of an event."""
         self.append(region, canonical({"kind": "event", "digest": digest, "at": "2026-11-23T14:00:00.000Z"}), None)
+
+    def erase(self, participant: str, at: datetime) -> list[facts.PresencesErased]:
+        """What storage does: every box of the person goes, and each call's ledger says whose they were."""
+        region = region_of(participant)
+        people = {name: open_box(box) for name, box in self.boxes[region].items()}
+        gone = {name for name, person in people.items() if person is not None and person.participant == participant}
+        calls: dict[CallKey, list[str]] = {}
+        for call, leaf in self.ledgers[region]:
+            fields = decode(leaf)
+            if call is not None and fields["kind"] == "presence.opened" and fields["presence"] in gone:
+                calls.setdefault(call, []).append(fields["presence"])
+        for name in gone:
+            del self.boxes[region][name]
+        told = []
+        for call, names in calls.items():
+            told.append(facts.PresencesErased(call=call, at=at, region=region, presences=tuple(names)))
+            self.append(region, to_entry(told[-1], Ink()), call)
+        return told
 
 
 class World:
@@ -208,6 +226,12 @@ class World:
             )
             step.record(sent)
         self.perform(step)
+
+    def erase(self, user: str, resource: str = EUROPE) -> None:
+        """Somebody is erased, in every call."""
+        for fact in self.books.erase(raw_id(user, resource), self.now):
+            if fact.call in self.parts:
+                fold.apply(self.call, fact)
 
     def end(self) -> None:
         """The call is over."""

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import settings
 
-from gateway.core import facts
+from gateway.core import facts, fold
 from gateway.core.types import CallKey, Level, Role
 from gateway.evidence import records
 from gateway.evidence.story import Part, tell
@@ -56,7 +56,7 @@ class World:
 
     def step(self) -> None:
         """Something happens in one of the calls."""
-        deeds = [*[self.attend] * 5, *[self.claim] * 3, *[self.prove] * 8, self.end]
+        deeds = [*[self.attend] * 5, *[self.claim] * 3, *[self.prove] * 8, self.end, self.erase]
         self.chance.choice(deeds + [self.merge] * (len(self.calls) > 1))(self.chance.choice(self.calls))
 
     def attend(self, meeting: Writing) -> None:
@@ -100,6 +100,15 @@ class World:
         """The call is over, for now."""
         if self.chance.random() < 0.3:
             meeting.end(meeting.elapsed - self.chance.choice([0, 0, 5]))
+
+    def erase(self, meeting: Writing) -> None:
+        """Somebody is erased, in every call; the clock that says when may be any."""
+        if self.chance.random() < 0.3:
+            asked_at = meeting.now + timedelta(seconds=self.chance.choice([-7200, -1, 0, 0, 0, 1, 7200]))
+            for fact in self.ledgers.erase(raw_id(self.chance.choice(list(HOMES))), asked_at):
+                for each in self.calls:
+                    if fact.call in self.ledgers.family(each.call.key):
+                        fold.apply(each.call, fact)
 
     def merge(self, meeting: Writing) -> None:
         """One of the calls was this one all along."""

@@ -18,9 +18,9 @@ import pytest
 from gateway.core.types import Level
 from storage.audit import archive
 from storage.audit.pack import verify
-from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE
+from storage.audit.verdict import INCOMPLETE, SOUND, TAMPERED, UNVERIFIABLE, Verdict
 from storage.entry import canonical
-from tests.evidence.world import World
+from tests.evidence.world import EUROPE, STATES, World, raw_id
 from tests.storage.attacks import ENTRIES, HOME, TABLES
 from tests.storage.packs import Files, Lie, Press, meetings, restamped, rows
 
@@ -59,11 +59,58 @@ def test_every_level_can_be_asked(press: Press, worlds: dict[str, World], level:
     assert press.judge(press.pack(worlds["standup"], Lie(level=level))).exit == INCOMPLETE
 
 
-def test_who_was_erased_is_not_missed(press: Press, worlds: dict[str, World]) -> None:
-    """Their presences and proofs are there, their names are not."""
-    found = press.pack(worlds["review"], Lie(people=lambda people: people.clear()))
-    assert found["participants.jsonl"] == b""
-    assert press.judge(found).exit == SOUND
+def pressed(root: Path, call: str, *erased: str, lie: Lie | None = None) -> tuple[Files, Verdict]:
+    """The pack of a call after some were erased, and what the verifier says of it."""
+    worlds = meetings()
+    for user in erased:
+        worlds[call].erase(user, STATES if user in {"bob", "cyd"} else EUROPE)
+    press = Press(root, worlds[call].books)
+    pack = press.pack(worlds[call], lie)
+    found = press.judge(pack)
+    press.close()
+    return pack, found
+
+
+def test_who_was_erased_is_not_missed(tmp_path: Path) -> None:
+    """Their presences and proofs are there, an entry says why their names are not: 0, and how many."""
+    pack, found = pressed(tmp_path, "review", "ann", "bob")
+    assert pack["participants.jsonl"] == b""
+    assert found.exit == SOUND
+    assert "2 participants of whom 0 are named and 2 erased" in found.line
+
+
+def test_who_was_erased_and_who_was_not_are_counted_apart(tmp_path: Path) -> None:
+    """In a call that took in another one, too: an erasure is about the call somebody came into."""
+    pack, found = pressed(tmp_path, "standup", "cyd", "dan")
+    assert {row["participant"] for row in rows(pack, "participants.jsonl")} == {raw_id("ann"), raw_id("bob", STATES)}
+    assert "4 participants of whom 2 are named and 2 erased" in found.line
+    assert "not erased" not in found.line
+
+
+@pytest.mark.parametrize(
+    ("erased", "opened", "said"),
+    [
+        ((), ("europe", "unitedstates"), ["of region europe is not", "of region unitedstates is not"]),
+        (("ann",), ("europe", "unitedstates"), ["1 presence of region unitedstates is not named and not erased"]),
+        (("bob",), ("europe",), ["1 presence of region europe is not named and not erased"]),
+    ],
+)
+def test_who_is_neither_named_nor_erased_is_missed(
+    tmp_path: Path, erased: tuple[str, ...], opened: tuple[str, ...], said: list[str]
+) -> None:
+    """A name left out, or whose key was lost, does not pass for an erased one: 10, by region."""
+    lie = Lie(people=lambda people: people.clear(), opened=opened)
+    _, found = pressed(tmp_path, "review", *erased, lie=lie)
+    assert found.exit == INCOMPLETE
+    assert found.line.count("not named and not erased") == len(said)
+    assert all(each in found.line for each in said)
+
+
+@pytest.mark.parametrize("opened", [(), ("unitedstates",)])
+def test_nobody_is_missed_of_a_region_that_was_not_opened(tmp_path: Path, opened: tuple[str, ...]) -> None:
+    """Erased or not, its people were not to be named: 0."""
+    _, found = pressed(tmp_path, "review", "ann", lie=Lie(opened=opened))
+    assert found.exit == SOUND
 
 
 def test_entries_that_came_after_the_pack_are_told(press: Press, worlds: dict[str, World]) -> None:

@@ -250,6 +250,35 @@ def test_one_ledger_is_shown_as_two_regions(tmp_path: Path) -> None:
     assert "the ledger of region unitedstates is that of another" in found.line
 
 
+@pytest.mark.parametrize("call", ["review", "standup"])
+def test_somebody_erased_is_named(tmp_path: Path, call: str) -> None:
+    """Whoever kept a copy of the key names them all the same, and truly: 20, for the ledger says they were erased."""
+    worlds = meetings()
+    kept = {region: dict(boxes) for region, boxes in worlds[call].books.boxes.items()}
+    worlds[call].erase("ann")
+    worlds[call].books.boxes = kept
+    press = Press(tmp_path, worlds[call].books)
+    found = press.judge(press.pack(worlds[call]))
+    press.close()
+    assert found.exit == TAMPERED
+    assert "was erased, and is named" in found.line
+
+
+@pytest.mark.parametrize(("presence", "region"), [("p_nobody", "europe"), (None, "unitedstates")])
+def test_an_erasure_of_somebody_who_never_came_there(tmp_path: Path, presence: str | None, region: str) -> None:
+    """A ledger speaks of its own people only: 20."""
+    worlds = meetings()
+    books = worlds["review"].books
+    fact = {"kind": "presence.erased", "organization": "contoso", "call": "review", "at": "2026-11-23T14:00:04.000Z"}
+    name = presence or next(iter(books.boxes["europe"]))
+    books.append(region, canonical({**fact, "region": region, "presences": [name]}), REVIEW)
+    press = Press(tmp_path, books)
+    found = press.judge(press.pack(worlds["review"], Lie(unread=lambda fields: fields["kind"] == "presence.erased")))
+    press.close()
+    assert found.exit == TAMPERED
+    assert "did not begin in this ledger before" in found.line
+
+
 def test_a_display_name_is_nobodys_commitment(press: Press, worlds: dict[str, World]) -> None:
     """What the documents say: the raw id is proved, the name beside it is what the exporter says."""
 
@@ -317,6 +346,9 @@ HOSTILE: list[Fields] = [
     {**NOTICE, "require": "everything"},
     {**ENTERED, "role": "owner"},
     {**ENTERED, "listed": 1},
+    {"kind": "presence.erased", "region": "europe", "presences": None},
+    {"kind": "presence.erased", "region": "europe", "presences": [["p_1"]]},
+    {"kind": "presence.erased", "region": "unitedstates", "presences": []},
     {"kind": "call.opened", "home": None},
     {"kind": "call.opened", "home": "atlantis"},
     {"kind": "call.merged", "source": "elsewhere", "revision": 3},

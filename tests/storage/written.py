@@ -12,7 +12,7 @@ from gateway.core.delivery import required
 from gateway.core.effects import Record
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Level, rfc3339
-from gateway.hub.journal import Box, Ink, Scribe, Written
+from gateway.hub.journal import Box, Ink, Scribe, Written, from_entry, to_entry
 from gateway.hub.live import LiveCall
 from gateway.hub.recollection import StoredCall, gathered
 from gateway.hub.registry import restore
@@ -57,6 +57,22 @@ class Ledgers:
         lines = self.lines.setdefault(region, [])
         lines.append((stamp + leaf[1:], call))
         return len(lines) - 1
+
+    def erase(self, participant: str, at: datetime) -> list[facts.PresencesErased]:
+        """Every box of a person goes, and the ledger of each call says whose they were, as storage does it."""
+        gone = {name for name, box in self.boxes.items() if box is not None and box.participant == participant}
+        region = region_of(participant)
+        calls: dict[Named, list[str]] = {}
+        for leaf, call in self.lines.get(region, ()):
+            fact = from_entry(leaf, {})
+            if call is not None and isinstance(fact, facts.PresenceOpened) and fact.presence in gone:
+                calls.setdefault(call, []).append(fact.presence)
+        self.boxes.update(dict.fromkeys(gone))
+        told = []
+        for call, names in calls.items():
+            told.append(facts.PresencesErased(call=CallKey(*call), at=at, region=region, presences=tuple(names)))
+            self.append(region, to_entry(told[-1], Ink()), call)
+        return told
 
     def family(self, call: Named) -> set[Named]:
         """A call and all that became part of it, directly or not."""
