@@ -48,7 +48,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "storage.audit": {
         PURE: "agreement archive coverage entries meeting order tables verdict",
-        TABLES: "brought claims file plain proved scan whole",
+        TABLES: "brought claims erased file plain proved scan whole",
         FACADE: "judging ledger offered pack stamp witness",
         ROOT: "__main__",
     },

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from storage.audit.brought import read_checkpoint
+from storage.audit.erased import check_erasures
 from storage.audit.file import reading
 from storage.audit.scan import Scan
 from storage.audit.verdict import (
@@ -80,10 +81,15 @@ def _verify(
         if roots[checkpoint.size] != checkpoint.root:
             raise Refused(ROLLED_BACK, f"{origin}: the first {checkpoint.size} entries are not those that {path} shows")
     _check_tree(connection, origin, scan)
+    lost = check_erasures(connection, origin)
     said = "".join(_witnessed(connection, signed, each) for each in witnesses)
     covered = max([newest, *(checkpoint.size for _, checkpoint, _ in signed.brought)])
+    if lost:
+        said += f"; of {lost} {'presence' if lost == 1 else 'presences'} the name is gone and no entry says why"
     if covered < size:
         return verdict(INCOMPLETE, f"{origin}: {_span(covered, size)} not signed yet, all before is sound{said}")
+    if lost:
+        return verdict(INCOMPLETE, f"{origin}: nothing is wrong in {size} entries{said}")
     return verdict(SOUND, f"{origin}: {size} entries, {len(signed.own)} checkpoints{said}")
 
 
