@@ -174,7 +174,7 @@ class Retention:
         and `NotDurable`.
         """
         place = self._place(participant, "erase")
-        async with self._turn:
+        async with self._turn, self._sweeper.turns[place.region]:
             await self._sweeper.erase(place.region)
             asked = AskErasure(participant, resource_of(participant) or "", self._now())
             (holds,) = await self._ledgers.carry_out(place.region, [asked])

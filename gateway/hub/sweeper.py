@@ -42,6 +42,8 @@ class Sweeper:
         self._forget: Final = forget
         self._failed: Final = failed
         self._awake: Final = asyncio.Event()
+        self.turns: Final = {region: asyncio.Lock() for region in ledgers.regions}
+        """Who holds a region's turn makes its steps: whoever erases hears then what was erased, and no sweep does."""
         self._loop: Final = asyncio.get_running_loop()
 
     async def run(self, every: timedelta) -> None:
@@ -70,7 +72,8 @@ class Sweeper:
         began, now = self._loop.time(), named or self._now()
         deleted, certificates, remaining = 0, list[int](), True
         while remaining:
-            outcome = await self._step(region, now, by_clock=named is None)
+            async with self.turns[region]:
+                outcome = await self._step(region, now, by_clock=named is None)
             deleted += outcome.deleted
             remaining = outcome.remaining
             if outcome.certificate is not None:
@@ -79,7 +82,10 @@ class Sweeper:
         return {"deleted": deleted, "certificates": certificates}
 
     async def erase(self, region: str) -> dict[str, Any]:
-        """Erase everyone who is to be erased and whom no hold keeps: how much there was. Raises `NotDurable`."""
+        """Erase everyone who is to be erased and whom no hold keeps: how much there was. The region's turn is yours.
+
+        Raises `NotDurable`.
+        """
         began, messages, presences = self._loop.time(), 0, 0
         certificates: list[int] = []
         while True:
