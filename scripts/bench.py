@@ -70,6 +70,10 @@ class Process:
         """Seconds of processor time so far, all threads, by the process's own clock (`clock_getcpuclockid`)."""
         return time.clock_gettime((~self._child.pid << 3) | 2)
 
+    def waited(self) -> float:
+        """Seconds so far in which its first thread could have run and had no core (proc(5), `schedstat`)."""
+        return int(Path(f"/proc/{self._child.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def resident(self) -> int:
         """Bytes of memory in RAM now."""
         pages = Path(f"/proc/{self._child.pid}/statm").read_text().split()[1]

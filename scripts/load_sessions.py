@@ -37,21 +37,26 @@ class Heard(msgspec.Struct):
 
 @dataclass
 class Round:
-    """One event per call: when each session had its notice and its receipt, in seconds after the event was sent."""
+    """One event per call: when each session had its notice and its receipt, in seconds after the event was sent, and
+    how many seconds each receipt came after its ack.
+    """
 
     sessions: int
     began_at: float = 0.0
     frames: list[float] = field(default_factory=list)
     receipts: list[float] = field(default_factory=list)
+    confirmed: list[float] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def told(self) -> None:
         """A session has its notice."""
         self.frames.append(time.perf_counter() - self.began_at)
 
-    def proved(self) -> None:
-        """A session has its receipt for the level that counts."""
-        self.receipts.append(time.perf_counter() - self.began_at)
+    def proved(self, acked_at: float) -> None:
+        """A session has its receipt for the level that counts, and acknowledged then."""
+        now = time.perf_counter()
+        self.receipts.append(now - self.began_at)
+        self.confirmed.append(now - acked_at)
         if len(self.receipts) == self.sessions:
             self.done.set()
 
@@ -86,12 +91,13 @@ def framed(frame: dict[str, object]) -> bytes:
 class Bare(asyncio.Protocol):
     """One session as a bare socket: joins, acknowledges, answers pings, and costs little."""
 
-    __slots__ = ("_buffer", "_call", "_decoder", "_load", "_opening", "_to", "_token", "joined")
+    __slots__ = ("_acked_at", "_buffer", "_call", "_decoder", "_load", "_opening", "_to", "_token", "joined")
 
     def __init__(self, url: str, token: str, call: str, load: Load, decoder: msgspec.json.Decoder[Heard]) -> None:
         self._token, self._call, self._load, self._decoder = token, call, load, decoder
         self._opening: ClientProtocol | None = ClientProtocol(parse_uri(url), subprotocols=[Subprotocol(SUBPROTOCOL)])
         self._buffer = b""
+        self._acked_at = 0.0
         self.joined = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -137,10 +143,11 @@ class Bare(asyncio.Protocol):
     def _take(self, heard: Heard) -> None:
         if heard.type == "notice":
             self._load.now.told()
+            self._acked_at = time.perf_counter()
             self._to.write(self._load.ack(heard))
         elif heard.type == "receipt":
             if heard.level == self._load.level:
-                self._load.now.proved()
+                self._load.now.proved(self._acked_at)
         elif heard.type == "state":
             if not self.joined.done():
                 self.joined.set_result(None)

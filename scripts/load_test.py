@@ -40,8 +40,9 @@ async def follow(client: Client, call: str, load: Load) -> None:
     """A real client: every notice of `call` is acknowledged."""
     async for notice in client.notices(call):
         load.now.told()
+        acked_at = time.perf_counter()
         await (notice.displayed() if load.level == "displayed" else notice.acknowledge())
-        load.now.proved()
+        load.now.proved(acked_at)
 
 
 class Target(Protocol):
@@ -199,7 +200,8 @@ async def run(target: Target, options: argparse.Namespace) -> list[Round]:
                 raise SystemExit(f"load_test: {load.failures[0]}, and {len(load.failures) - 1} more")
             rounds.append(load.now)
             if options.lockstep:
-                say({"last_frame": max(load.now.frames), "last_receipt": max(load.now.receipts)})
+                lasts = {"last_frame": max(load.now.frames), "last_receipt": max(load.now.receipts)}
+                say({**lasts, "frames": load.now.frames, "confirmed": load.now.confirmed})
             else:
                 await asyncio.sleep(options.pause)
         await target.check(calls, len(rounds), options.sessions)
