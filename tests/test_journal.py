@@ -119,6 +119,21 @@ def proved() -> facts.LevelProved:
 # There and back
 
 
+@pytest.mark.parametrize("fact", [joined(), proved()], ids=["joined", "proved"])
+def test_without_the_salt_of_an_erased_presence_its_device_is_left_out(fact: facts.AnyFact) -> None:
+    """A digest without it would lead to the person, and a connected one goes on proving."""
+    entry = json.loads(to_entry(fact, Ink({"europe": None})))
+    assert "device" not in entry
+    assert from_entry(to_entry(fact, Ink({"europe": None})), {}) == msgspec.structs.replace(fact, device=None)
+
+
+def test_an_erased_presence_comes_back_without_a_name() -> None:
+    """Its box is gone; who it was before in the call it still says."""
+    ink = Ink({"europe": None}, {"p_1": SALT})
+    again = from_entry(to_entry(opened(), ink), {"p_1": None})
+    assert again == opened(participant=None, name=None)
+
+
 @pytest.mark.parametrize("kind", facts.KINDS, ids=lambda kind: str(kind.__struct_config__.tag))
 @settings(max_examples=30)
 @given(data=st.data())

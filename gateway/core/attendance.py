@@ -226,12 +226,13 @@ def list_people(step: Step, roster: Roster, region_of: RegionOf) -> bool:
     for person in roster.people:
         if not _is_old(call, person.participant, roster.occurred_at):
             _list(step, person, roster.occurred_at, region_of)
-    for presence in call.open_presences():
+    # By raw id, which leads to an erased presence too while it is open; of whom nobody can name no roster speaks.
+    for participant, presence in list(call.latest.items()):
         if (
-            presence.listed
-            and presence.participant not in named
-            and presence.participant is not None
-            and not _is_old(call, presence.participant, roster.occurred_at)
+            presence.open
+            and presence.listed
+            and participant not in named
+            and not _is_old(call, participant, roster.occurred_at)
         ):
             _unlist(step, presence, roster.occurred_at)
     return True

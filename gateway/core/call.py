@@ -49,6 +49,7 @@ class Policy:
 class Call:
     """Everything known of one call. Owned by the loop.
 
+    `presences` are all there ever were, by id, `inside` the open ones, `latest` the newest of each person, by raw id;
     `wakes` holds the moments at which time alone may act; `clock` is the time of its newest fact, behind which it
     never falls; `sources` are calls merged into this one by their id, or the call itself once they are; `mergers` are
     those mergers, and those of the calls before; `unserved` are regions that may know of it and are not served.
@@ -64,6 +65,7 @@ class Call:
     episodes: dict[str, Episode] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
     presences: dict[str, Presence] = field(default_factory=dict)
+    inside: dict[str, Presence] = field(default_factory=dict)
     latest: dict[str, Presence] = field(default_factory=dict)
     missed: dict[str, datetime] = field(default_factory=dict)
     sequences: dict[str, int] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Call:
 
     def open_presences(self) -> list[Presence]:
         """Those in the call now, observers and those whom nobody can name any more included."""
-        return [presence for presence in dict.fromkeys(self.presences.values()) if presence.open]
+        return list(self.inside.values())
 
     def forget(self, presence: Presence) -> None:
         """Nobody leads to an erased presence any more, once it is over: until then its sessions have to be heard."""

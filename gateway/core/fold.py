@@ -117,7 +117,7 @@ def _presence_opened(call: Call, fact: facts.PresenceOpened) -> None:
         fact.listed,
         Phase.LISTED,
     )
-    call.presences[fact.presence] = presence
+    call.presences[fact.presence] = call.inside[fact.presence] = presence
     if fact.participant is not None:
         call.latest[fact.participant] = presence
     call.wake(fact.at + call.policy.deadline, "presence", fact.presence)
@@ -154,6 +154,7 @@ def _session_left(call: Call, fact: facts.SessionLeft) -> None:
 def _presence_closed(call: Call, fact: facts.PresenceClosed) -> None:
     presence = call.presences[fact.presence]
     presence.close(fact.reason, fact.at)
+    call.inside.pop(presence.id, None)
     if presence.participant is None:
         call.forget(presence)
     _depart(call, presence, fact.at)
@@ -163,6 +164,8 @@ def _presences_erased(call: Call, fact: facts.PresencesErased) -> None:
     for name in fact.presences:
         presence = call.presences.get(name)
         if presence is not None:
+            if presence.participant is not None:
+                call.missed.pop(presence.participant, None)
             call.forget(presence)
             presence.participant = presence.name = None
 

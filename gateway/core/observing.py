@@ -127,11 +127,12 @@ def lapse(step: Step, who: str, digests: Digests) -> None:
 
 
 def _newest(call: Call, who: str) -> Presence | None:
-    """The last presence of somebody, who may have been erased since."""
+    """The last presence of somebody, who may have been erased since: the open one, else what began last."""
     presence = call.presences.get(who)
     if presence is not None and presence.participant is not None:
         return call.latest.get(presence.participant)
-    return next((each for each in reversed(call.presences.values()) if each.who == who), None)
+    theirs = (each for each in call.presences.values() if each.who == who)
+    return max(theirs, key=lambda each: (each.open, each.opened_at), default=None)
 
 
 def end(step: Step, reason: str, occurred_at: datetime, digests: Digests) -> None:

@@ -60,6 +60,7 @@ def _unite_people(call: Call, source: Call, merged: CallMerged) -> None:
         _rename(source, theirs_was, ours_is)
     call.presences = {**source.presences, **call.presences}
     _absorb(call, source, united or ())
+    call.inside = {each.id: each for each in call.presences.values() if each.open}
     for participant, theirs in source.latest.items():
         ours = call.latest.get(participant, theirs)
         newer = not ours.open and (theirs.open or theirs.opened_at > ours.opened_at)

@@ -234,7 +234,9 @@ class Interpreter:
 
 
 def _unname(live: LiveCall, fact: facts.PresencesErased) -> None:
-    fold.apply(live.current().call, fact)
+    live = live.current()
+    live.forget(fact.presences)
+    fold.apply(live.call, fact)
     live.changed()
 
 

@@ -99,7 +99,12 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
             entry.pop("participant", None)
             entry["commitment"] = commitment(ink.salts[fact.presence], fact.participant or "")
         case facts.SessionJoined() | facts.LevelProved() if fact.device is not None:
-            entry["device"] = device_digest(ink.salts[fact.presence], fact.device)
+            salt = ink.salts.get(fact.presence)
+            if salt is None:
+                # Of an erased presence, whose device would lead to the person without it.
+                del entry["device"]
+            else:
+                entry["device"] = device_digest(salt, fact.device)
     return canonical(entry)
 
 

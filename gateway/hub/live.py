@@ -97,6 +97,14 @@ class LiveCall:
         self.returns[participant] = full_at
         return True
 
+    def forget(self, presences: Iterable[str]) -> None:
+        """These presences are being erased: nothing beside the call's own state may tell whose they were."""
+        for name in presences:
+            self.ink.salts.pop(name, None)
+            presence = self.call.presences.get(name)
+            if presence is not None and presence.participant is not None:
+                self.returns.pop(presence.participant, None)
+
     def changed(self) -> None:
         """Let whoever waits for coverage look again."""
         for waiter in self.waiters:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import msgspec
 
 from gateway.core import attendance, coverage, delivery, facts, fold, merging, observing
 from gateway.core.call import Call, Policy
@@ -15,6 +18,8 @@ from gateway.core.presence import Presence
 from gateway.core.proofs import Notice, Proof
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change, Level, Person, Role, State
+
+F = TypeVar("F", bound=facts.Fact)
 
 T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 KEY = CallKey("contoso", "standup")
@@ -194,6 +199,29 @@ class Meeting:
         attendance.lose(step, session or f"s-{name}", raw_id(name), reason)
         self.perform(step)
 
+    def lose_everyone(self, reason: str) -> None:
+        """Every session is gone, as after a restart; also of those whom nobody can name."""
+        step = self.step()
+        for presence in self.call.open_presences():
+            for session in list(presence.sessions):
+                attendance.part(step, presence, session, reason)
+        self.perform(step)
+
+    def erase(self, name: str, at: datetime | None = None) -> tuple[str, ...]:
+        """Storage destroys who somebody was, and says so of each call they came into; the presences."""
+        assert not self.waiting, "what cannot be written is not erased"
+        gone = {each for fact in self.of_kind(facts.PresencesErased) for each in fact.presences}
+        region = self.region_of(raw_id(name))
+        calls: dict[CallKey, list[str]] = {}
+        for fact in self.of_kind(facts.PresenceOpened):
+            if fact.participant == raw_id(name) and fact.presence not in gone:
+                calls.setdefault(fact.call, []).append(fact.presence)
+        for call, fresh in calls.items():
+            erased = facts.PresencesErased(call=call, at=at or self.now, region=region, presences=tuple(fresh))
+            self.recorded.append(erased)
+            fold.apply(self.call, erased)
+        return tuple(each for fresh in calls.values() for each in fresh)
+
     def leave(self, name: str) -> None:
         """Somebody leaves on their own word."""
         self.lose(name, reason="left")
@@ -298,7 +326,7 @@ class Meeting:
         """Why each gap of a notice is one."""
         return {name: gap.reason.value for name, gap in self.gaps(notice, level).items()}
 
-    def of_kind(self, kind: type[facts.AnyFact]) -> list[facts.AnyFact]:
+    def of_kind(self, kind: type[F]) -> list[F]:
         """The recorded facts of a kind."""
         return [fact for fact in self.recorded if isinstance(fact, kind)]
 
@@ -316,3 +344,14 @@ def refold(call: Call, recorded: Iterable[facts.AnyFact], waiting: Iterable[fact
             fold.apply(again, fact)
             fold.confirm(again, fact, entry)
     return again
+
+
+def stored(recorded: Sequence[facts.AnyFact]) -> list[facts.AnyFact]:
+    """The facts as they are read back: nobody is named who was erased."""
+    erased = {name for fact in recorded if isinstance(fact, facts.PresencesErased) for name in fact.presences}
+    return [
+        msgspec.structs.replace(fact, participant=None, name=None)
+        if isinstance(fact, facts.PresenceOpened) and fact.presence in erased
+        else fact
+        for fact in recorded
+    ]

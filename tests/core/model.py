@@ -6,6 +6,7 @@ auditor in the meeting would, and derives from that alone what coverage must say
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ CONSENTS = ("consented", "declined", "withdrawn")
 
 @dataclass(eq=False)
 class Stay:
-    """Somebody in the call, from coming to going."""
+    """Somebody in the call, from coming to going. Once `erased` nobody can say whose it is."""
 
     person: str
     start: datetime
@@ -25,10 +26,16 @@ class Stay:
     sessions: set[str] = field(default_factory=set)
     listed: bool = False
     reached: bool = False
+    erased: bool = False
     lost_at: datetime | None = None
     end: datetime | None = None
     ended_by: str = ""
     sent: dict[str, Said] = field(default_factory=dict)
+
+    @property
+    def nameless(self) -> bool:
+        """Whether not even the process knows any more whose it is."""
+        return "~" in self.person
 
     def close(self, at: datetime, why: str) -> None:
         """It is over."""
@@ -74,7 +81,9 @@ class Expected:
 class Model:
     """One call as the contract has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, renamed: Callable[[str, str], None] = lambda was, name: None) -> None:
+        """`renamed` hears when a person becomes nobody, under which name."""
+        self._renamed = renamed
         self.stays: list[Stay] = []
         self.told: dict[str, Told] = {}
         self.ends: dict[str, datetime] = {}
@@ -112,7 +121,38 @@ class Model:
         """Who was lost two minutes ago and is named by no roster is given up."""
         for each in self.here():
             if each.lost_at is not None and not each.listed and now >= each.lost_at + 120 * SECOND:
-                each.close(each.lost_at + 120 * SECOND, "disconnected")
+                self._close(each, each.lost_at + 120 * SECOND, "disconnected")
+
+    def _close(self, stay: Stay, at: datetime, why: str) -> None:
+        """A stay is over, and an erased person with it."""
+        stay.close(at, why)
+        if stay.erased:
+            self._part(stay.person)
+
+    def erase(self, person: str) -> None:
+        """Nobody can say any more whose these stays were, while one is open but those who are told about it."""
+        mine = [each for each in self.stays if each.person == person]
+        for each in mine:
+            each.erased = True
+        if mine:
+            self.gone_unseen.pop(person, None)
+        if mine and self.stay(person) is None:
+            self._part(person)
+
+    def restart(self) -> None:
+        """Who was erased is nobody from now on, there or not; who was never seen to come is forgotten."""
+        self.gone_unseen.clear()
+        for person in {each.person for each in self.stays if each.erased and not each.nameless}:
+            self._part(person)
+
+    def _part(self, person: str) -> None:
+        """Whoever comes as this person from now on is somebody else."""
+        name = f"{person}~{len(self.stays)}"
+        for each in self.stays:
+            each.person = name if each.person == person else each.person
+        self.said = {(notice, name if who == person else who): said for (notice, who), said in self.said.items()}
+        self.heard.pop(person, None)
+        self._renamed(person, name)
 
     def join(self, now: datetime, person: str, session: str, *, observer: bool) -> None:
         """A session comes in, and its person is there."""
@@ -134,7 +174,7 @@ class Model:
         if not stay.sessions:
             stay.lost_at = now
             if left:
-                stay.close(now, "left")
+                self._close(stay, now, "left")
 
     def believes(self, person: str, occurred: datetime) -> bool:
         """Whether a word about somebody is news: nothing newer was heard, and they have not gone since."""
@@ -169,14 +209,15 @@ class Model:
         if present and not stay.reached and not stay.owes:
             stay.owes, stay.start = True, now
         if not present and not stay.sessions:
-            stay.close(now, "left")
+            self._close(stay, now, "left")
 
     def roster(self, now: datetime, connection: str, number: int, people: set[str], occurred: datetime) -> None:
         """A whole roster: the newest of its connection names who is there, and ceases to name who is not."""
         if (self.over_at is not None and occurred <= self.over_at) or number <= self.newest.get(connection, -1):
             return
         self.newest[connection] = number
-        named_before = {each.person for each in self.here() if each.listed}
+        # Of whom nobody can name no roster can say that it ceased to.
+        named_before = {each.person for each in self.here() if each.listed and not each.nameless}
         for person in sorted(people | named_before):
             if self.believes(person, occurred):
                 self._take(now, person, occurred, present=person in people)
@@ -186,7 +227,7 @@ class Model:
         self.over_at = occurred
         self.newest.clear()
         for each in self.here():
-            each.close(now, "ended")
+            self._close(each, now, "ended")
 
     # What is told and proved
 
@@ -269,7 +310,7 @@ class Model:
             stops = (now, stay.end, self.ends.get(told.episode), proof.at if proof else None)
             until = min(each for each in stops if each is not None)
             reason = self._reason(stay, told, asked, proof, now)
-            gaps.append((stay.person, reason, since, max(until - since, timedelta())))
+            gaps.append(("None" if stay.erased else stay.person, reason, since, max(until - since, timedelta())))
         return Expected(len(owing), len(owing) - len(gaps), sorted(gaps))
 
     def _reason(self, stay: Stay, told: Told, asked: str, proof: Said | None, now: datetime) -> str:

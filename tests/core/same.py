@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from datetime import datetime
-from typing import Any
+from dataclasses import asdict, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from gateway.core.call import Call
 from gateway.core.coverage import cover
@@ -30,6 +30,7 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
             for name, notice in call.notices.items()
         },
         "presences": {name: person(presence) for name, presence in call.presences.items()},
+        "inside": {name: each.id for name, each in call.inside.items()},
         "latest": {name: each.id for name, each in call.latest.items() if each.participant is not None},
         "rosters": (call.sequences, call.heard_of, call.others),
         "owed": {
@@ -49,3 +50,33 @@ def person(presence: Presence) -> dict[str, Any]:
 
 def _plain(table: dict[str, Any]) -> dict[str, Any]:
     return {name: asdict(each) if not isinstance(each, dict) else _plain(each) for name, each in table.items()}
+
+
+def without_names(call: Call, now: datetime | None = None) -> dict[str, Any]:
+    """The same but for who anybody is: what an erasure must leave as it was."""
+    found = remembered(call, now)
+    del found["latest"]
+    for presence in found["presences"].values():
+        presence["participant"] = presence["name"] = None
+    found["coverage"] = [
+        (*counts, [replace(gap, participant=None) for gap in gaps]) for *counts, gaps in found["coverage"]
+    ]
+    return found
+
+
+def texts_of(value: object, seen: set[int] | None = None) -> set[str]:
+    """Every text that is reachable from a value by whatever attributes, keys and items."""
+    seen = set() if seen is None else seen
+    if isinstance(value, str):
+        return {str(value)}
+    if id(value) in seen or value is None or isinstance(value, int | float | bytes | datetime | timedelta):
+        return set()
+    seen.add(id(value))
+    if isinstance(value, dict):
+        inner: list[object] = [*value.keys(), *value.values()]
+    elif isinstance(value, list | tuple | set | frozenset):
+        inner = list(value)
+    else:
+        names = getattr(value, "__struct_fields__", None) or [each.name for each in fields(cast(Any, value))]
+        inner = [getattr(value, name) for name in names]
+    return set[str]().union(*(texts_of(each, seen) for each in inner))

@@ -23,7 +23,7 @@ from gateway.core.types import CallKey, Capability, Level, Role, State
 from gateway.hub.journal import Box, Ink, from_entry, to_entry
 from tests.core.meeting import ACTIVE, AUTHORITIES, INACTIVE, PAUSED, UNKNOWN, Ids, Meeting, raw_id
 from tests.core.model import Model, Told
-from tests.core.same import remembered
+from tests.core.same import remembered, texts_of, without_names
 
 PEOPLE = ("ann", "bob", "cyd")
 EVERYBODY = (*PEOPLE, "eve")
@@ -46,7 +46,7 @@ class Side:
 
     def __init__(self, name: str, ids: Ids) -> None:
         self.meeting = Meeting(CallKey("contoso", name), ids=ids)
-        self.model = Model()
+        self.model = Model(self._rename)
         self.words: dict[tuple[Capability, str], tuple[State, datetime]] = {}
         self.withdrawn: set[tuple[Capability, str]] = set()
         self.started: dict[Capability, datetime] = {}
@@ -55,6 +55,11 @@ class Side:
         self.quiet: dict[Capability, datetime] = {}
         self.seen = 0
         self.sequence = 0
+
+    def _rename(self, was: str, name: str) -> None:
+        """Who was erased is nobody's source any more."""
+        self.words = {(about, name if who == was else who): word for (about, who), word in self.words.items()}
+        self.withdrawn = {(about, name if who == was else who) for about, who in self.withdrawn}
 
     @property
     def now(self) -> datetime:
@@ -299,6 +304,18 @@ class Core(RuleBasedStateMachine):
             side.meeting.sent(who, notice=side.call.notices[name])
             side.model.send(side.now, who, name)
 
+    @rule(who=st.sampled_from(EVERYBODY), lag=st.sampled_from([-100_000, 0, 0, 1, 100_000]))
+    def erase(self, who: str, lag: int) -> None:
+        """Somebody is erased wherever storage can write it; whoever dates it, nothing else changes."""
+        for side in self.sides:
+            if not side.meeting.failing:
+                before = without_names(side.call, side.now)
+                erased = side.meeting.erase(who, side.now - timedelta(milliseconds=lag))
+                side.model.erase(who)
+                assert without_names(side.call, side.now) == before
+                if erased and side.model.stay(who) is None:
+                    assert not {who, raw_id(who)} & texts_of(side.call)
+
     @rule(which=WHICH, failing=st.booleans())
     def disk(self, which: int, failing: bool) -> None:
         """Storage fails, or works again and writes what waited."""
@@ -335,11 +352,11 @@ class Core(RuleBasedStateMachine):
         again = read_back(side.meeting)
         assert remembered(again, side.now) == remembered(side.call, side.now)
         side.meeting.call = again
-        side.model.gone_unseen.clear()
+        side.model.restart()
         if everyone_is_lost:
+            side.meeting.lose_everyone("restarted")
             for stay in side.model.here():
                 for session in sorted(stay.sessions):
-                    side.meeting.lose(stay.person, session, "restarted")
                     side.model.lose(side.now, stay.person, session, left=False)
 
     # What always holds
@@ -364,13 +381,15 @@ class Core(RuleBasedStateMachine):
     def a_state_shows_what_is_owed(self) -> None:
         """To everybody who is there, and nothing else."""
         for side in self.sides:
-            here = {stay.person: stay for stay in side.model.here()}
-            open_presences = side.call.open_presences()
-            assert {raw_id(person) for person in here} == {presence.participant for presence in open_presences}
-            for presence in open_presences:
-                stay = here[str(presence.participant).rpartition("_")[2]]
-                shown = {notice.id for notice in owed_notices(side.call, presence)}
-                assert shown == side.model.to_show(stay)
+            shown = [
+                (presence.participant, frozenset(notice.id for notice in owed_notices(side.call, presence)))
+                for presence in side.call.open_presences()
+            ]
+            expected = [
+                (None if stay.erased else raw_id(stay.person), frozenset(side.model.to_show(stay)))
+                for stay in side.model.here()
+            ]
+            assert Counter(shown) == Counter(expected)
 
     @invariant()
     def revisions_grow_by_one(self) -> None:
@@ -425,11 +444,13 @@ def read_back(meeting: Meeting) -> Call:
     """The call as another process finds it: from its entries, and the boxes of its people."""
     ink = Ink({"europe": None})
     boxes: dict[str, Box | None] = {}
+    erased = {name for fact in meeting.recorded if isinstance(fact, facts.PresencesErased) for name in fact.presences}
     again = Call(meeting.call.key, meeting.call.policy)
     for entry, fact in enumerate(meeting.recorded):
         if isinstance(fact, facts.PresenceOpened):
             ink.salts[fact.presence] = SALT
-            boxes[fact.presence] = Box(fact.participant or "", fact.name, SALT.hex())
+            box = Box(fact.participant or "", fact.name, SALT.hex())
+            boxes[fact.presence] = None if fact.presence in erased else box
         read = from_entry(to_entry(fact, ink), boxes)
         assert read is not None
         fold.apply(again, read)
