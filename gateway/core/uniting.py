@@ -64,7 +64,9 @@ def _unite_people(call: Call, source: Call, merged: CallMerged) -> None:
     for participant, theirs in source.latest.items():
         ours = call.latest.get(participant, theirs)
         newer = not ours.open and (theirs.open or theirs.opened_at > ours.opened_at)
-        call.latest[participant] = theirs if newer else call.presences[ours.id]
+        call.latest[participant] = theirs if newer else ours
+    # Whoever became part of another is found there, also where only one of the two can be named any more.
+    call.latest = {participant: call.presences[each.id] for participant, each in call.latest.items()}
     for who, heard_at in source.heard_of.items():
         call.hear_of(who, heard_at)
 

@@ -258,6 +258,24 @@ def test_the_claim_of_who_left_one_call_and_is_in_the_other_stands() -> None:
     assert target.state() is ACTIVE
 
 
+def test_whose_other_call_is_nameless_is_one_person_after_a_restart() -> None:
+    """Erased in one call and known anew in the other: what comes and goes by their raw id is heard of the whole."""
+    ids = Ids()
+    target, source = Meeting(ids=ids), Meeting(ALIAS, ids=ids)
+    source.join("ann")
+    source.erase("ann")
+    for each in (target, source):
+        each.at(1)
+    target.report("ann", present=True)
+    target.merge(source)
+    restart(target)
+    target.join("ann")
+    (presence,) = target.call.open_presences()
+    assert presence.sessions.keys() == {"s-ann"}
+    target.leave("ann")
+    assert not target.call.open_presences()
+
+
 def test_erasing_nobody_changes_nothing(meeting: Meeting) -> None:
     """Who never came, or was erased before."""
     meeting.erase("bob")
@@ -377,3 +395,5 @@ def test_what_is_read_back_of_a_merged_call_is_what_it_was(seed: int) -> None:
         for each in world.calls:
             again = refold(each.call, stored(each.recorded))
             assert unnumbered(again, each.now) == unnumbered(each.call, each.now)
+            for call in (each.call, again):
+                assert all(found is call.presences[found.id] for found in call.latest.values())

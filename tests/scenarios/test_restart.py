@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from itertools import cycle, islice
+from pathlib import Path
+from urllib.parse import quote
 
 from tests.scenarios.events import joined, observed, recording, roster
 from tests.scenarios.harness import STATES, Gateway, Json, gaps, of_kind, person
 from tests.scenarios.peers import Dial, Peer, listening
+from tests.scenarios.test_evidence import verified
 
 SETTINGS = {"NOTICES__DEADLINE_SECONDS": "60", "LISTEN__PING_SECONDS": "1"}
 
@@ -168,3 +171,36 @@ async def test_a_pong_keeps_a_session(dial: Dial, call: str) -> None:
     async with listening(alive):
         assert await dead.ended(within=5) == 4003
     await alive.join(call)
+
+
+async def test_who_was_erased_and_came_again_before_two_calls_were_one(own_gateway: Gateway, tmp_path: Path) -> None:
+    """P1 and P7: connected in one call, erased, known anew in the other, merged, killed: they are told and prove on,
+    and an auditor finds nothing wrong, nobody named by what was erased, and every erasure carried out."""
+    gateway = own_gateway.start()
+    anna = person("anna")
+    async with Dial(gateway) as dial:
+        peer = await dial.open(anna)
+        await peer.hello(gateway.token(anna, "other", "call"), device="phone")
+        await peer.join("other")
+        answer = await gateway.ask("DELETE", f"/v1/participants/{quote(anna, safe='')}")
+        assert answer.json()["presences"] == 1
+        await gateway.tell(joined("call", anna))
+        await gateway.ask("PUT", "/v1/calls/call/aliases", json={"aliases": ["other"]})
+        await gateway.tell(observed("call"))
+        notice = await peer.hear("notice")
+        await peer.prove(notice, "received")
+    gateway.restart()
+    async with Dial(gateway) as dial:
+        peer = await dial.open(anna)
+        await peer.hello(gateway.token(anna, "call"), device="phone")
+        assert [each["notice"] for each in (await peer.join("call"))["notices"]] == [notice["notice"]]
+        await peer.prove(notice)
+        assert (await gateway.coverage("call"))["complete"]
+        entry = of_kind(await gateway.entries(), "level", level="acknowledged")[-1]
+        assert "device" not in entry
+        pack = (await gateway.ask("GET", "/v1/calls/call/evidence")).content
+    exit_code, line = await asyncio.to_thread(verified, gateway, pack, tmp_path, ["europe"])
+    assert (exit_code, "not erased" in line) == (0, False), line
+    key = gateway.directory / "keys" / "europe" / "verifier.vkey"
+    done = gateway.offline("ledger", "verify", str(gateway.directory / "data" / "europe"), "--key", str(key))
+    assert "it is not carried out" not in done.stdout
