@@ -1,14 +1,15 @@
 """What a process said it had done, and whether a region that came back from a crash holds to it.
 
 Rules: what was confirmed before the power went is there, under its number and with its very content; a key that was
-confirmed destroyed is nowhere in the file of keys; what a sweep had begun is finished and certified. A claim that does
-not hold is an AssertionError.
+confirmed destroyed is nowhere in the file of keys; what a sweep had begun is finished and certified; nothing of anybody
+is gone before the journal names them. A claim that does not hold is an AssertionError.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,10 @@ from storage.operations import StoredMessage
 from storage.reader import Reader
 from storage.slots import SIZE
 from tests.storage.desk import Desk, append
-from tests.storage.scribe import CALLS, GONE, PEOPLE
+from tests.storage.scribe import GONE, PEOPLE
+
+RECORD = ">32sq"
+"""Who was erased and up to when, as the journal has it."""
 
 
 def secrets(slots: bytes) -> list[bytes]:
@@ -50,7 +54,10 @@ class _Key:
 
 @dataclass(slots=True)
 class Claims:
-    """What one process has said so far. Messages are versions by person; `gone` are secrets nobody may hold again."""
+    """What one process has said so far. Messages are versions by person; `gone` are secrets nobody may hold again.
+
+    Who is `leaving` was sealed up to `sealed_at`, who was `erased` up to `erased_at`, in microseconds since 1970.
+    """
 
     entries: dict[int, dict[str, Any]] = field(default_factory=dict)
     sealed: dict[str, tuple[tuple[str, str], bytes]] = field(default_factory=dict)
@@ -63,6 +70,8 @@ class Claims:
     checkpoints: set[str] = field(default_factory=set)
     leaving: set[str] = field(default_factory=set)
     leaving_keys: set[bytes] = field(default_factory=set)
+    sealed_at: int = 0
+    erased_at: int = -1
     erased: set[str] = field(default_factory=set)
 
     # -- what was said --------------------------------------------------------------------------------------------
@@ -85,8 +94,10 @@ class Claims:
         if "leaving" in said:
             self.leaving = set(said["leaving"])
             self.leaving_keys = {secrets(slots)[slot] for slot in said["slots_leaving"]}
+            self.sealed_at = said["sealed_at"]
         if "erased" in said:
             self.erased |= self.leaving
+            self.erased_at = self.sealed_at
             self.gone |= self.leaving_keys
             self.leaving.clear()
         if "checkpoint" in said:
@@ -136,13 +147,15 @@ class Claims:
 
     def _check_region(self, reader: Reader, slots: Path) -> None:
         self._check_ledger(reader)
-        erased = self.erased | (self.leaving if self._are_named(reader, slots) else set())
+        named_at = self._named_at(reader, slots)
+        assert named_at >= self.erased_at, "the journal forgot who was erased"
+        erased = self.erased | (self.leaving if named_at >= self.sealed_at else set())
         for presence, (call, box) in self.sealed.items():
             found = reader.presences(call)[presence]
             if presence in erased:
                 assert found is None, "somebody who was erased is back"
             else:
-                assert found == box or (found is None and presence in self.leaving), "a confirmed presence is lost"
+                assert found == box, "a confirmed presence is lost"
         for call, names in self.named.items():
             # A list that was never confirmed may stand in its place.
             assert len(reader.aliases(call)) == len(names), "confirmed aliases are lost"
@@ -151,12 +164,14 @@ class Claims:
             self._check_message(person, reader.message(person), left)
         assert reader._execute("PRAGMA quick_check").fetchall() == [("ok",)]
 
-    def _are_named(self, reader: Reader, slots: Path) -> bool:
-        """Whether the journal says that those who leave are erased: then they are."""
+    def _named_at(self, reader: Reader, slots: Path) -> int:
+        """Up to when the journal says that they are erased; -1 if it does not. What was sealed by then is gone."""
         journal = slots.with_name("erasures")
-        records = journal.read_bytes() if journal.exists() else b""
-        # One record for each time that somebody was erased, or is.
-        return len(self.erased) // len(CALLS) < records.count(reader._vault.look_up("person", GONE))
+        data = journal.read_bytes() if journal.exists() else b""
+        records = struct.iter_unpack(RECORD, data[: len(data) - len(data) % struct.calcsize(RECORD)])
+        gone = reader._vault.look_up("person", GONE)
+        # They may have been erased before, in this life of the region or another: that is about what was sealed then.
+        return max((at for person, at in records if person == gone), default=-1)
 
     def _check_ledger(self, reader: Reader) -> None:
         notes = dict(reader._execute("SELECT size, note FROM checkpoints").fetchall())

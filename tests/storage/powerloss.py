@@ -3,7 +3,8 @@
 Rules: a write is on the disk for sure once a sync of its file succeeded; until then it may be there, be missing, or be
 torn between sectors of 512 bytes, whatever became of the writes around it. A file's name is there for sure once its
 directory was synced; until then the names of a directory change in order. A write whose sync failed may be there or
-not for ever: no later sync covers it. A change of a kind not known here is refused.
+not for ever: no later sync covers it. Names are not adrift: file systems keep them in a journal, so that after a sync
+of a directory that failed they wait for the next. A change of a kind not known here is refused.
 """
 
 from __future__ import annotations
@@ -165,10 +166,11 @@ class Disk:
             return
         if step.kind == "mkdir":
             self._directories[path] = _Directory()
-        elif step.kind in ("sync", "fail") and path in self._directories:
-            assert step.kind == "sync", "a directory whose sync fails is not modelled"
+        elif step.kind == "sync" and path in self._directories:
             self._directories[path].sync()
             self._sure_directories |= {each for each in self._directories if each.parent == path}
+        elif step.kind == "fail" and path in self._directories:
+            return
         else:
             self._take_file(step, path, self._directories[path.parent])
 

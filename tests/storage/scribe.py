@@ -1,6 +1,7 @@
 """A process that does all a writer can, to be recorded: `python -m tests.storage.scribe ROOT SEED ROUNDS [MUTATION]`.
 
-ROUNDS are how many it goes through in each life of the region, as in `12,12`. It says one JSON object a line on
+ROUNDS are how many it goes through in each life of the region, as in `12,12`; in a life of `4e` it does nothing but
+erase somebody, four times, step by step and with no clock in between. It says one JSON object a line on
 standard output, each in one write: what is confirmed, and what is about to go. A MUTATION is a mistake that somebody
 could make in the writer; the tests show that each of them is found.
 """
@@ -13,7 +14,7 @@ import os
 import random
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import storage.engine
+import storage.erasures
 import storage.slots
 import storage.writer
 from storage.connection import WritingConnection
@@ -96,6 +98,22 @@ class Scribe:
 
     def live(self, rounds: int) -> None:
         """Open the region, write, sweep, write, and close it."""
+        with self._opened():
+            for number in range(rounds):
+                self._round()
+                if number == rounds // 2:
+                    self._sweep()
+                if number == rounds // 3:
+                    self._erase()
+
+    def erase(self, times: int) -> None:
+        """Open the region, erase somebody so many times, and close it."""
+        with self._opened():
+            for _ in range(times):
+                self._erase()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
         self._region = Region.open(
             "europe",
             directory=self._root / "data" / "europe",
@@ -106,12 +124,7 @@ class Scribe:
         watching = threading.Thread(target=self._watch, daemon=True)
         watching.start()
         say(open=True)
-        for number in range(rounds):
-            self._round()
-            if number == rounds // 2:
-                self._sweep()
-            if number == rounds // 3:
-                self._erase()
+        yield
         assert self._region.close(30) == 0
         self._closed.set()
         watching.join()
@@ -193,7 +206,8 @@ class Scribe:
             for name, call in zip(names, CALLS, strict=True)
         ]
         self._submit([*sealing, *self._keep(GONE)]).result(60)
-        say(leaving=names, slots_leaving=self._region.read(_slots_of_gone).result(60))
+        slots, sealed_at = self._region.read(_about_gone).result(60)
+        say(leaving=names, slots_leaving=slots, sealed_at=sealed_at)
         self._submit([AskErasure(GONE, "r", START)]).result(60)
         remaining = True
         while remaining:
@@ -211,11 +225,13 @@ class Scribe:
         say(sweeping=False)
 
 
-def _slots_of_gone(reader: Reader) -> list[int]:
-    where = "WHERE slot IS NOT NULL AND person = ?"
-    found = f"SELECT slot FROM presences {where} UNION ALL SELECT slot FROM messages {where}"
+def _about_gone(reader: Reader) -> tuple[list[int], int]:
+    """Which slots are theirs who are about to go, and when the last of it was sealed."""
+    found = "SELECT slot, {} FROM {} WHERE slot IS NOT NULL AND person = ?"
+    both = f"{found.format('sealed_at', 'presences')} UNION ALL {found.format('stored_at', 'messages')}"
     person = reader._vault.look_up("person", GONE)
-    return [slot for (slot,) in reader._execute(found, (person, person))]
+    rows = reader._execute(both, (person, person)).fetchall()
+    return [slot for slot, _ in rows], max((at for _, at in rows), default=0)
 
 
 def _slots(reader: Reader) -> list[tuple[str, int, int]]:
@@ -263,10 +279,16 @@ def _forget_slots() -> None:
     storage.slots.os = _Careless("os")  # type: ignore[attr-defined]
 
 
+def _forget_journal() -> None:
+    """Erase somebody whom no synced record names."""
+    storage.erasures.os = _Careless("os")  # type: ignore[attr-defined]
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     "normal": lambda: _set("synchronous = NORMAL"),
     "early": _answer_early,
     "unsynced-slots": _forget_slots,
+    "unsynced-journal": _forget_journal,
 }
 
 
@@ -277,4 +299,9 @@ if __name__ == "__main__":
         MUTATIONS[mutation]()
     scribe = Scribe(Path(sys.argv[1]), int(sys.argv[2]))
     for rounds in sys.argv[3].split(","):
-        scribe.live(int(rounds))
+        if rounds.endswith("e"):
+            # A checkpoint by the clock would come between other steps each time.
+            storage.writer.SIGN_SECONDS = 3600  # type: ignore[misc]
+            scribe.erase(int(rounds[:-1]))
+        else:
+            scribe.live(int(rounds))

@@ -91,6 +91,13 @@ def test_a_failed_sync_is_not_made_good_by_the_next() -> None:
     assert contents(*failed, write(b"new"), SYNC) == {b"new"}
 
 
+def test_a_name_is_made_good_by_the_next_sync_of_its_directory() -> None:
+    """A directory's sync that failed made nothing sure, and lost nothing."""
+    failed = (Step("make", FILE), write(b"new"), SYNC, Step("fail", "/disk"))
+    assert states(*failed, before=EMPTY) == {(), (("a", b"new"),)}
+    assert states(*failed, SYNC_NAMES, before=EMPTY) == {(("a", b"new"),)}
+
+
 def test_a_name_lives_by_its_directory() -> None:
     """A synced file whose name is not synced may be missing, whole as it is."""
     made = (Step("make", FILE), write(b"new"), SYNC)

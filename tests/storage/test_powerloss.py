@@ -26,6 +26,15 @@ def test_nothing_confirmed_is_lost_when_the_power_goes(shelf: Path) -> None:
     assert count >= 400
 
 
+def test_whoever_is_erased_again_is_there_until_the_journal_names_them_again(shelf: Path) -> None:
+    """Somebody who was erased before and came back is like anybody: in every state of the disk they are there whole
+    until they are named anew, and from then on not at all."""
+    run(shelf, 0, "1e")
+    count, found = faults(run(shelf, 1, "1e"), shelf, 1)
+    assert found == []
+    assert count > 50
+
+
 def test_the_model_ends_where_the_process_ended(shelf: Path) -> None:
     """What the model says of a disk that lost nothing is what really lies in the directory, byte for byte."""
     recorded = run(shelf, 0, "4")
@@ -41,11 +50,12 @@ def test_the_model_ends_where_the_process_ended(shelf: Path) -> None:
         ("normal", "was confirmed and is lost"),
         ("early", "was confirmed and is lost"),
         ("unsynced-slots", "a key outlived"),
+        ("unsynced-journal", "the journal forgot"),
     ],
 )
 def test_a_mistake_in_the_writer_is_found(shelf: Path, mutation: str, sign: str) -> None:
     """The check has teeth: with synchronous=NORMAL, with answers before the COMMIT, and with keys taken and destroyed
-    without a sync, many of the images break a claim."""
+    or people journalled without a sync, many of the images break a claim."""
     count, found = faults(run(shelf, 0, ROUNDS, mutation), shelf, SHARE / 2)
     assert len(found) > count / 10, f"only {len(found)} of {count} images show it"
     assert any(sign in fault for fault in found), found[:3]
