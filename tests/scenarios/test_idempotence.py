@@ -85,6 +85,22 @@ async def test_repeated_acks_are_answered_with_the_same_entry(gateway: Gateway, 
     assert len(of_kind(await gateway.entries(), "level", notice=notice["notice"])) == 1
 
 
+async def test_an_ack_repeated_to_the_next_process_is_answered_with_the_old_entry(own_gateway: Gateway) -> None:
+    """P3, P1: what was proved before a kill is not recorded anew after it; its receipt names the entry of that time."""
+    own_gateway.start()
+    async with Dial(own_gateway) as dial:
+        anna = await dial("anna", "call")
+        await own_gateway.tell(observed("call"))
+        notice = await anna.hear("notice", change="started")
+        first = await anna.prove(notice, "received")
+        own_gateway.restart()
+        again = await dial("anna", "call")
+        assert again.told() == [notice["notice"]]
+        assert await again.prove(notice, "received") == first
+        assert (await again.prove(notice, "displayed"))["entry"] > first["entry"]
+    assert len(of_kind(await own_gateway.entries(), "level", level="received")) == 1
+
+
 async def test_levels_in_any_order_each_keep_their_own_time(gateway: Gateway, dial: Dial, call: str) -> None:
     """P3: acknowledged before received is two facts with two entries, and neither undoes the other."""
     anna = await dial("anna", call)

@@ -49,7 +49,7 @@ class Witness:
         """Kills after which entries were not covered by a checkpoint."""
         self.swept = 0
         """Kills that hit a sweep between the deletion and its certificate."""
-        self._known = dict.fromkeys(REGIONS, 0)
+        self._entries: dict[str, list[Json]] = {region: [] for region in REGIONS}
 
     def _seen(self, region: str) -> Path:
         return self.gateway.directory / f"{region}.checkpoint"
@@ -67,18 +67,19 @@ class Witness:
         for region in REGIONS:
             written = self._written(region)
             for receipt in (receipt for each, receipt in fresh if each == region):
-                assert receipt["entry"] in written, "a receipt was given for an entry that is not there"
+                assert receipt["entry"] < len(written), "a receipt was given for an entry that is not there"
                 holds(receipt, written[receipt["entry"]])
         verdicts = [self.verify(region) for region in REGIONS]
         assert set(verdicts) <= {SOUND, INCOMPLETE}
         self.unsigned += INCOMPLETE in verdicts
         self.swept += any(self.gateway.select(region, "SELECT 1 FROM shredding LIMIT 1") for region in REGIONS)
 
-    def _written(self, region: str) -> dict[int, Json]:
-        """What this life wrote into the region's file."""
-        rows = self.gateway.select(region, f"SELECT seq, leaf FROM entries WHERE seq >= {self._known[region]}")
-        self._known[region] += len(rows)
-        return {seq: json.loads(leaf) for seq, leaf in rows}
+    def _written(self, region: str) -> list[Json]:
+        """What this life and those before wrote into the region's file: what is proved again has its old entry."""
+        entries = self._entries[region]
+        rows = self.gateway.select(region, f"SELECT leaf FROM entries WHERE seq >= {len(entries)} ORDER BY seq")
+        entries += [json.loads(leaf) for (leaf,) in rows]
+        return entries
 
     def verify(self, region: str, *witnesses: str) -> int:
         """What the verifier says of a region's file against the newest checkpoint a client saw of it."""
