@@ -461,7 +461,7 @@ def read_back(meeting: Meeting) -> Call:
 TestCore = Core.TestCase
 # Shrinking eighty steps takes longer than a test may: a failure is told as it was found, with every step.
 TestCore.settings = settings(
-    max_examples=500,
+    max_examples=400,
     stateful_step_count=80,
     deadline=None,
     suppress_health_check=list(HealthCheck),
