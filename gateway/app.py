@@ -40,6 +40,8 @@ TIDY: Final = 600
 """Ticks between two tidyings of calls in memory."""
 GRACE: Final = 1.0
 """Seconds that clients have between `goaway` and `bye` in a drain."""
+COLLECT: Final = (20_000, 10, 20)
+"""How many objects more there are before the collector looks: at the newest, so often at newer ones, at all."""
 REFRESH_KEYS: Final = 300.0
 """Seconds between two looks at `jwks_url`."""
 
@@ -136,9 +138,13 @@ async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> Non
 
 
 def _settle() -> None:
-    """Spare the collector what is there for good: each full collection would walk it, for a tenth of a second."""
+    """Spare the collector what is there for good: each full collection would walk it, for a tenth of a second.
+
+    What comes later is walked seldom: it is what open calls hold, which lives as long as they do.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*COLLECT)
 
 
 def _announce(settings: Settings, listener: Listener, control: ControlServer) -> None:
