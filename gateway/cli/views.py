@@ -147,17 +147,25 @@ def show_explanation(answer: Answer) -> None:
     """What is kept of somebody and until when, and what decided that."""
     where = f"region {printable(answer.get('region'))}, organisation {printable(answer.get('organization'))}"
     print(f"{printable(answer.get('participant'))}: {where}")
-    rows = [(copy.get("copy"), copy.get("state"), copy.get("sent_at"), *_decided(copy)) for copy in answer["copies"]]
-    rows.append((None, "sent now", None, *_decided(answer["sent_now"])))
-    _table("", ("copy", "state", "sent at", "hidden at", "goes at", "by", "because", "held by"), rows)
+    for copy in answer["copies"]:
+        _fate(f"copy {copy.get('copy')}", str(copy.get("state")), copy)
+    _fate("a message", "sent now", answer["sent_now"])
     if answer.get("erasure_asked_at"):
         print(f"An erasure was asked for at {printable(answer['erasure_asked_at'])} and waits for the holds.")
 
 
-def _decided(copy: Answer) -> tuple[object, ...]:
-    by, held_by = _joined(copy.get("policies")), _joined(copy.get("held_by"))
-    hidden = " by ".join(str(each) for each in (copy.get("hidden_at"), _joined(copy.get("hidden_by"))) if each)
-    return hidden, copy.get("due_at"), by, copy.get("because"), held_by
+def _fate(what: str, state: str, copy: Answer) -> None:
+    rows = (
+        ("sent at", copy.get("sent_at")),
+        ("hidden at", copy.get("hidden_at")),
+        ("hidden by", _joined(copy.get("hidden_by"))),
+        ("goes at", copy.get("due_at")),
+        ("decided by", _joined(copy.get("policies"))),
+        ("principle", copy.get("principle")),
+        ("because", copy.get("because")),
+        ("held by", _joined(copy.get("held_by"))),
+    )
+    _table("", (what, state), [row for row in rows if row[1] is not None])
 
 
 def _state(call: Answer, capability: str) -> object:
@@ -173,7 +181,7 @@ def _seconds(milliseconds: object) -> str:
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     table = Table(title=Text(title) if title else None, title_justify="left")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(Text(printable(column)), overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     Console().print(table)
