@@ -96,16 +96,7 @@ class Stage:
         self.url = self.gateway.hear()["control"]
         if pinned:
             os.sched_setaffinity(0, {cores[1]})
-        command = [
-            sys.executable,
-            HERE / "load_test.py",
-            "--config",
-            configuration,
-            "--lockstep",
-            "--clients",
-            "0",
-            "--stop",
-        ]
+        command = [sys.executable, HERE / "load_test.py", "--config", configuration, "--lockstep", "--clients", "0"]
         command += ["--rounds", "1000000", "--sessions", str(options.sessions), "--calls", str(options.calls)]
         self.load = Process("the load", command, core=None, **SETTINGS)
         stack.callback(self.load.stop)

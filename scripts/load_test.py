@@ -58,9 +58,7 @@ class Target(Protocol):
 class Gateway:
     """A gateway on this machine, found by its configuration."""
 
-    def __init__(self, path: Path, between: str = "paused") -> None:
-        """`between` is the state that recording is in every other time."""
-        self._between = between
+    def __init__(self, path: Path) -> None:
         settings = config.load(path, os.environ)
         found = ready.read(settings.storage.directory)
         if found is None:
@@ -91,7 +89,7 @@ class Gateway:
         return tokens
 
     async def tell(self, calls: Sequence[str], number: int) -> None:
-        """The operator's word on every call: recording, paused or stopped, recording again, ..."""
+        """The operator's word on every call: recording, paused, recording again, ..."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         events = [
             {
@@ -104,7 +102,7 @@ class Gateway:
                     "call": call,
                     "organization": self._organization,
                     "capability": "recording",
-                    "state": self._between if number % 2 else "active",
+                    "state": "paused" if number % 2 else "active",
                     "at": at,
                 },
             }
@@ -247,14 +245,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="events per call")
     parser.add_argument("--pause", type=float, default=0.5, help="seconds between rounds")
     parser.add_argument("--level", choices=("displayed", "acknowledged"), default="acknowledged")
-    parser.add_argument("--stop", action="store_true", help="recording stops between rounds, instead of pausing")
     parser.add_argument("--lockstep", action="store_true", help="for another program: see above")
     options = parser.parse_args()
-    target: Target = (
-        Yardstick(options.yardstick)
-        if options.yardstick
-        else Gateway(options.config, "inactive" if options.stop else "paused")
-    )
+    target: Target = Yardstick(options.yardstick) if options.yardstick else Gateway(options.config)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         rounds = runner.run(run(target, options))
     if not options.lockstep:
