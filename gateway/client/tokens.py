@@ -19,7 +19,7 @@ async def fetch(token: Token) -> str:
     try:
         given = token()
         fresh = await given if inspect.isawaitable(given) else given
-    except Exception as error:
+    except Exception as error:  # the callable is the app's: it may raise anything
         raise TokenFailed("the token callable failed") from error
     if not isinstance(fresh, str) or not fresh:
         raise TokenFailed("the token callable gave no text")

@@ -31,7 +31,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _rest_due: asyncio.TimerHandle | None = None
     _in_head = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows it, too
         """A connection is there: its first head is awaited."""
         super().connection_made(transport)
         self._await_head()

@@ -118,15 +118,15 @@ def _trusted(member: object) -> _Trusted | None:
 def _import(member: dict[str, object]) -> _Key | None:
     match member.get("kty"), member.get("crv"):
         case "OKP", "Ed25519":
-            return OKPKey.import_key(member)  # type: ignore[arg-type] # the library checks the values itself
+            return OKPKey.import_key(member)  # type: ignore[arg-type]  # the library checks the values itself
         case "EC", "P-256":
-            return ECKey.import_key(member)  # type: ignore[arg-type] # likewise
+            return ECKey.import_key(member)  # type: ignore[arg-type]  # likewise
         case "RSA", _:
             # Measured first: the library only warns about a modulus that is too short.
             modulus = int.from_bytes(urlsafe_b64decode(str(member["n"]).encode()), "big")
             if modulus.bit_length() < _SMALLEST_RSA:
                 return None
-            return RSAKey.import_key(member)  # type: ignore[arg-type] # likewise
+            return RSAKey.import_key(member)  # type: ignore[arg-type]  # likewise
         case _:
             return None
 

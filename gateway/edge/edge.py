@@ -101,8 +101,7 @@ class Edge:
         """One whole text message came in, now or (`kept`) before the welcome."""
         try:
             self._receive(session, payload, kept)
-        except Exception as error:
-            # A fault of ours in one frame: it is reported with its traceback and ends this connection only.
+        except Exception as error:  # a fault of ours in one frame must end this connection only
             fault = {"message": "a frame could not be handled", "exception": error}
             asyncio.get_running_loop().call_exception_handler(fault)
             self.end(session, Bye(4002, "internal error"))

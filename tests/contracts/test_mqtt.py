@@ -121,7 +121,9 @@ class Room:
         return {event.digest for event in self.taken}
 
 
-def source(port: int, room: Room, client_id: str = "gateway-1") -> MqttSource:
+def source(
+    port: int, room: Room, client_id: str = "gateway-1", jitter: Callable[[], float] = lambda: 0.1
+) -> MqttSource:
     return MqttSource(
         Broker.parse(f"mqtt://127.0.0.1:{port}"),
         ["notices/events/#"],
@@ -129,7 +131,7 @@ def source(port: int, room: Room, client_id: str = "gateway-1") -> MqttSource:
         take=room.take,
         topics={},
         now=lambda: NOW,
-        jitter=lambda: 0.1,
+        jitter=jitter,
     )
 
 
@@ -446,13 +448,13 @@ def test_a_password_is_never_shown() -> None:
 
 async def test_delays_double_up_to_a_bound_and_are_fully_jittered() -> None:
     """A broker that restarts must not meet all its clients at once."""
-    subject = source(1, Room())
-    subject._jitter = lambda: 1.0  # type: ignore[misc]
+    drawn = 1.0
+    subject = source(1, Room(), jitter=lambda: drawn)
     delays = []
     for failures in range(60):
         subject._failed_connections = failures
         delays.append(subject.delay())
     assert delays[:4] == [0.5, 0.5, 1.0, 2.0]
     assert max(delays) == mqtt.LONGEST_DELAY
-    subject._jitter = lambda: 0.0  # type: ignore[misc]
+    drawn = 0.0
     assert subject.delay() == 0.0

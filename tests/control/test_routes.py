@@ -10,6 +10,7 @@ import pytest
 
 from gateway.control.server import application
 from gateway.core.errors import Refusal
+from gateway.core.keeping import Hold, Policy
 from gateway.core.types import Level
 from tests.control.desk import (
     ALICE,
@@ -377,7 +378,9 @@ async def test_rules_reach_the_hub_by_name(http: httpx.AsyncClient, room: Room) 
         assert (await http.delete(f"/v1/retention/{path}/a", headers=BEARER)).json() == {"removed": "a"}
         assert room.asked[:2] == [("rules", kind), ("rule", kind, "a.b")]
         assert room.asked[2][:2] == (f"set {kind}", "a/b")
-        assert room.asked[2][2].threads == ["t"]  # type: ignore[attr-defined]
+        said = room.asked[2][2]
+        assert isinstance(said, Policy | Hold)
+        assert said.threads == ["t"]
         assert room.asked[3] == ("remove", kind, "a")
 
 

@@ -25,7 +25,7 @@ if __name__ == "__main__":
     assert _SETTING in engine._SAFE
     if whose == "own":
         kept = tuple(each if each != _SETTING else f"PRAGMA temp_store = {store}" for each in engine._SAFE)
-        engine._SAFE = (*kept, *_NEED)  # type: ignore[assignment,misc]
+        engine._SAFE = (*kept, *_NEED)  # type: ignore[assignment,misc]  # on purpose
     else:
         connection = sqlite3.connect(":memory:", isolation_level=None)
         for statement in (f"PRAGMA temp_store = {store}", *_NEED):

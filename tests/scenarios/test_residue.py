@@ -37,7 +37,7 @@ class Life:
         self.threads = {name: f"19:{secrets.token_hex(8)}@thread.v2" for name in PEOPLE}
         self.bodies: list[str] = []
         self.reason = secrets.token_hex(8)
-        self.temporary = [self.root / "tmp", self.root / "sqlite-tmp"]
+        self.temporary = [self.root / "temporary", self.root / "sqlite-temporary"]
         for each in self.temporary:
             each.mkdir()
         gateway.environment |= dict(zip(("TMPDIR", "SQLITE_TMPDIR"), map(str, self.temporary), strict=True))
@@ -139,7 +139,7 @@ async def test_a_pack_made_after_an_erasure_does_not_name_the_erased(own_gateway
     ("way", "where"),
     [
         ("row", ("gateway/data/europe/region.db", "backup-before/europe/region.db", "backup-after/europe/region.db")),
-        ("temporary", ("/tmp/tmp",)),
+        ("temporary", ("temporary/tmp",)),
         ("deleted", ("(deleted)",)),
         ("memory", ("/memfd:spill (deleted)",)),
         ("log", ("gateway/log",)),

@@ -78,7 +78,7 @@ def die_in_erasure(root: Path, when: str) -> None:
 
     desk.do(AskErasure(ANN, "r", START + DAY))
     if when == "before the commit":
-        Erasures.add = add_and_die  # type: ignore[method-assign,assignment]
+        Erasures.add = add_and_die  # type: ignore[method-assign,assignment]  # on purpose
     else:
         be_killed(when)
     desk.region.sweep(START + DAY, 500).result(30)

@@ -318,6 +318,12 @@ def test_what_was_sealed_by_a_clock_ahead_is_erased_too(desk: Desk) -> None:
 # -- the journal, and backups -----------------------------------------------------------------------------------------
 
 
+def copy_then(root: Path) -> None:
+    """Everything of a closed region as it is now, below `root / "then"`."""
+    for each in ("data", "keys"):
+        shutil.copytree(root / each, root / "then" / each)
+
+
 def put_back(root: Path, *what: str) -> None:
     """Files of a closed region as they were when `root / "then"` was copied, by somebody who deceives its keys."""
     forget(root / "keys" / "europe")
@@ -335,8 +341,7 @@ def erased_since(root: Path, before: Callable[[Desk], object] = lambda desk: Non
     fill_with_ann(desk)
     before(desk)
     desk.close()
-    shutil.copytree(root / "data", root / "then" / "data")
-    shutil.copytree(root / "keys", root / "then" / "keys")
+    copy_then(root)
     again = Desk(root)
     again.do(without("hold", "h"), asked())
     erase(again, WHEN)
@@ -400,8 +405,7 @@ def test_a_policy_that_a_backup_brings_back_names_nobody_who_was_erased(tmp_path
     desk = Desk(tmp_path)
     desk.do(policy("delete", 20, participants=(ANN, BOB)))
     desk.close()
-    shutil.copytree(tmp_path / "data", tmp_path / "then" / "data")
-    shutil.copytree(tmp_path / "keys", tmp_path / "then" / "keys")
+    copy_then(tmp_path)
     desk = Desk(tmp_path)
     desk.do(asked())
     erase(desk, WHEN)
@@ -417,8 +421,7 @@ def test_many_are_erased_again(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.do(*(presence(f"p_{number}") for number in range(1_100)), presence("p_bob", BOB))
     desk.close()
-    shutil.copytree(tmp_path / "data", tmp_path / "then" / "data")
-    shutil.copytree(tmp_path / "keys", tmp_path / "then" / "keys")
+    copy_then(tmp_path)
     desk = Desk(tmp_path)
     desk.do(asked())
     erase(desk, WHEN)
