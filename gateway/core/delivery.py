@@ -82,12 +82,13 @@ def owing(call: Call, notice: Notice) -> Iterator[Presence]:
 
 def prove(step: Step, notice: Notice, presence: Presence, proved: facts.LevelProved) -> Proof:
     """Record a level once; the proof that stands is returned, its entry None until it is durable."""
-    proofs = notice.proofs.get(presence.who, {})
-    standing = proofs.get(proved.level)
+    standing = notice.said(presence.who, proved.level)
     if standing is not None and (proved.level not in CONSENT or newest_consent(notice, presence.who) is proved.level):
         return standing
     step.record(proved)
-    return notice.proofs[presence.who][proved.level]
+    found = notice.said(presence.who, proved.level)
+    assert found is not None
+    return found
 
 
 def remind_of_notice(step: Step, notice_id: str) -> None:

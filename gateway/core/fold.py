@@ -186,8 +186,9 @@ def _roster_seen(call: Call, fact: facts.RosterSeen) -> None:
 
 def _notices_sent(call: Call, fact: facts.NoticesSent) -> None:
     for notice in fact.notices:
+        sent, proof = call.notices[notice].sent, Proof(fact.at)
         for presence in fact.presences:
-            call.notices[notice].sent.setdefault(call.presences[presence].id, Proof(fact.at))
+            sent.setdefault(call.presences[presence].id, proof)
 
 
 def _level_proved(call: Call, fact: facts.LevelProved) -> None:
@@ -204,7 +205,9 @@ def confirm(call: Call, fact: facts.AnyFact, entry: int) -> None:
     owner = owner_of(call, fact)
     match fact:
         case facts.LevelProved():
-            owner.notices[fact.notice].proofs[owner.presences[fact.presence].who][fact.level].confirm(fact.at, entry)
+            proof = owner.notices[fact.notice].said(owner.presences[fact.presence].who, fact.level)
+            assert proof is not None
+            proof.confirm(fact.at, entry)
         case facts.NoticesSent():
             for notice in fact.notices:
                 for presence in fact.presences:

@@ -1,16 +1,20 @@
 """Notices as live state: what everyone must be told of, and what is proved of it by whom.
 
 Rules: a level is kept with the time at which it was first proved, and counts once its entry is durable; of the
-consent levels the last one said holds.
+consent levels the last one said holds. Proofs are kept by level, then by person: ten thousand people then cost ten
+thousand proofs, and no table each.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from gateway.core import facts
-from gateway.core.types import CONSENT, RANK, TERMINAL, Level
+from gateway.core.types import CONSENT, RANKED, TERMINAL, Level
+
+_AT_LEAST: Final = {level: RANKED[rank:] for rank, level in enumerate(RANKED)}
 
 
 @dataclass(slots=True, eq=False)
@@ -28,19 +32,46 @@ class Proof:
 
 @dataclass(slots=True, eq=False)
 class Notice:
-    """One change everyone must be told of, with what is proved of it: who → level → proof, presence → sent."""
+    """One change everyone must be told of, with what is proved of it.
+
+    `ranked` is level → who → proof, `consents` who → level → proof with the last word behind the others, `sent`
+    presence → proof; presences that were told together share theirs.
+    """
 
     fact: facts.NoticeIssued
     durable: bool = False
-    proofs: dict[str, dict[Level, Proof]] = field(default_factory=dict)
+    ranked: dict[Level, dict[str, Proof]] = field(default_factory=dict)
+    consents: dict[str, dict[Level, Proof]] = field(default_factory=dict)
     sent: dict[str, Proof] = field(default_factory=dict)
 
-    def prove(self, who: str, level: Level, at: datetime) -> None:
+    def prove(self, who: str, level: Level, at: datetime) -> Proof:
         """Keep the first proof of a level; of consent keep each word again, behind the others."""
-        proofs = self.proofs.setdefault(who, {})
         if level in CONSENT:
-            proofs.pop(level, None)
-        proofs.setdefault(level, Proof(at))
+            words = self.consents.setdefault(who, {})
+            words.pop(level, None)
+            proof = words[level] = Proof(at)
+            return proof
+        proofs = self.ranked.get(level)
+        if proofs is None:
+            proofs = self.ranked[level] = {}
+        standing = proofs.get(who)
+        if standing is None:
+            standing = proofs[who] = Proof(at)
+        return standing
+
+    def said(self, who: str, level: Level) -> Proof | None:
+        """The proof of exactly this level."""
+        if level in CONSENT:
+            return self.consents.get(who, {}).get(level)
+        proofs = self.ranked.get(level)
+        return None if proofs is None else proofs.get(who)
+
+    def rename(self, who: str, name: str) -> None:
+        """The person called `who` here is known as `name`."""
+        tables: list[dict[str, Proof] | dict[str, dict[Level, Proof]]] = [self.consents, *self.ranked.values()]
+        for table in tables:
+            if who in table:
+                table[name] = table.pop(who)  # type: ignore[assignment]  # each table gets back its own value
 
     @property
     def id(self) -> str:
@@ -55,15 +86,18 @@ class Notice:
 
 def proved_at(notice: Notice, who: str, level: Level) -> Proof | None:
     """The earliest proof of `level` or, for the ranked levels, of a higher one."""
-    proofs = notice.proofs.get(who)
-    if not proofs:
-        return None
-    if level not in RANK:
-        return proofs[level] if newest_consent(notice, who) is level else None
-    fitting = [proof for each, proof in proofs.items() if each in RANK and RANK[each] >= RANK[level]]
-    return min(fitting, key=lambda proof: proof.at, default=None)
+    if level in CONSENT:
+        return notice.said(who, level) if newest_consent(notice, who) is level else None
+    earliest: Proof | None = None
+    for each in _AT_LEAST[level]:
+        proofs = notice.ranked.get(each)
+        if proofs is not None:
+            proof = proofs.get(who)
+            if proof is not None and (earliest is None or proof.at < earliest.at):
+                earliest = proof
+    return earliest
 
 
 def newest_consent(notice: Notice, who: str) -> Level | None:
     """The last word about consent; consenting again undoes a withdrawal."""
-    return next((level for level in reversed(notice.proofs.get(who, {})) if level in CONSENT), None)
+    return next(reversed(notice.consents.get(who, {})), None)

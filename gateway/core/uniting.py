@@ -92,8 +92,9 @@ def _rename(source: Call, who: str, name: str) -> None:
     for presence in source.presences.values():
         if presence.who == who:
             presence.who = name
-    maps: list[dict[str, Any]] = [notice.proofs for notice in source.notices.values()]
-    maps += [table for track in source.tracks.values() for table in (track.words, track.opened)]
+    for notice in source.notices.values():
+        notice.rename(who, name)
+    maps: list[dict[str, Any]] = [each for track in source.tracks.values() for each in (track.words, track.opened)]
     for table in (*maps, source.heard_of):
         if who in table:
             table[name] = table.pop(who)

@@ -190,7 +190,8 @@ def called(label: Label) -> Markup:
 
 def proved(notice: Notice, who: str, presences: list[Presence]) -> dict[Level, datetime]:
     """When each level of the notice was first proved by this person, in the order of `Level`."""
-    said = {level: proof.at for level, proof in notice.proofs.get(who, {}).items()}
+    standing = {level: notice.said(who, level) for level in Level}
+    said = {level: proof.at for level, proof in standing.items() if proof is not None}
     sent = [notice.sent[each.id].at for each in presences if each.id in notice.sent]
     if sent:
         said[Level.SENT] = min(sent)

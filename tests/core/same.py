@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -26,7 +27,7 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
         "tracks": {capability.value: asdict(track) for capability, track in call.tracks.items()},
         "episodes": {name: asdict(episode) for name, episode in call.episodes.items()},
         "notices": {
-            name: (notice.fact, notice.durable, _plain(notice.proofs), _plain(notice.sent))
+            name: (notice.fact, notice.durable, _plain(notice.ranked), _plain(notice.consents), _plain(notice.sent))
             for name, notice in call.notices.items()
         },
         "presences": {name: person(presence) for name, presence in call.presences.items()},
@@ -48,7 +49,7 @@ def person(presence: Presence) -> dict[str, Any]:
     return {**asdict(presence), "sessions": sorted(presence.sessions)}
 
 
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
+def _plain(table: Mapping[Any, Any]) -> dict[Any, Any]:
     return {name: asdict(each) if not isinstance(each, dict) else _plain(each) for name, each in table.items()}
 
 
