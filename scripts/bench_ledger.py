@@ -62,7 +62,7 @@ class Plain(Ledger):
     def append(self, leaf: bytes, about: int | None) -> int:
         """Append the leaf as it is."""
         seq = self.size
-        self._rows.append((seq, about, leaf, b""))
+        self._values += (seq, about, leaf, b"")
         self.size = seq + 1
         return seq
 

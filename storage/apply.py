@@ -11,6 +11,7 @@ from typing import Any, Final
 from storage import calls, cosigning, erasing, messages, presences, rulebook
 from storage.operations import (
     Append,
+    AppendAll,
     AskErasure,
     CloseCall,
     Cosign,
@@ -41,12 +42,17 @@ def _append(transaction: Transaction, operation: Append) -> int:
     return seq
 
 
+def _append_all(transaction: Transaction, operation: AppendAll) -> int:
+    return transaction.append_all(operation.leaves)
+
+
 def _sign(transaction: Transaction, _: SignCheckpoint) -> None:
     transaction.ledger.sign()
 
 
 _CARRIED_OUT_BY: Final[dict[type, Callable[[Transaction, Any], object]]] = {
     Append: _append,
+    AppendAll: _append_all,
     SignCheckpoint: _sign,
     OpenCall: calls.open_call,
     CloseCall: calls.close_call,

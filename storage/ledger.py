@@ -21,6 +21,13 @@ from storage.signing import Signer
 from storage.tree import Head, grow, read_head, write_head
 
 _REMEMBERED_COUNTS: Final = 50_000
+# Each statement lets another thread run, and to wait for one's turn again costs more than a row: so many rows at once.
+_ROWS_AT_ONCE: Final = (128, 16, 4, 1)
+_INSERT: Final = {
+    count: f"INSERT INTO entries(seq, call, leaf, hash) VALUES {', '.join(['(?, ?, ?, ?)'] * count)}"  # noqa: S608
+    for count in _ROWS_AT_ONCE
+}
+_COLUMNS: Final = 4
 
 
 class _Mark(NamedTuple):
@@ -45,7 +52,7 @@ class Ledger:
         self._pace = self._kept_pace = head.pace
         self.size = head.edge.size
         """How many entries there are, those of the open transaction included."""
-        self._rows: list[tuple[int, int | None, bytes, bytes]] = []
+        self._values: list[int | bytes | None] = []
         self._hashes: list[bytes] = []
         self._counts: dict[int, int] = {}
         self._after: int | None = None
@@ -98,7 +105,7 @@ class Ledger:
             leaf = b'{"after_us":%d,"ahead":%d,%b' % (after, ahead, leaf[1:])
         seq = self.size
         digest = leaf_hash(leaf)
-        self._rows.append((seq, about, leaf, digest))
+        self._values += (seq, about, leaf, digest)
         self._hashes.append(digest)
         self.size = seq + 1
         return seq
@@ -126,9 +133,13 @@ class Ledger:
 
     def flush(self) -> None:
         """Insert what is buffered."""
-        if self._rows:
-            self._connection.executemany("INSERT INTO entries(seq, call, leaf, hash) VALUES (?, ?, ?, ?)", self._rows)
-            self._rows.clear()
+        values, start = self._values, 0
+        for count in _ROWS_AT_ONCE:
+            width = count * _COLUMNS
+            while len(values) - start >= width:
+                self._connection.execute(_INSERT[count], values[start : start + width])
+                start += width
+        values.clear()
 
     # -- the transaction ------------------------------------------------------------------------------------------
 
@@ -159,7 +170,7 @@ class Ledger:
         """After a rollback: nothing of it was."""
         self._pace = self._kept_pace
         self.size = self._edge.size
-        self._rows.clear()
+        self._values.clear()
         self._counts.clear()
         self._begin_anew()
 
@@ -176,7 +187,7 @@ class Ledger:
 
     def undo(self, mark: _Mark) -> None:
         """Forget what was appended since `mark`, whose rows were rolled back."""
-        self._rows.clear()
+        self._values.clear()
         self._counts.clear()
         self.size, self._pace, self._after = mark.size, mark.pace, mark.after
         del self._hashes[mark.hashes :]

@@ -6,6 +6,7 @@ unless it says otherwise. The answer of each stands in brackets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -24,6 +25,16 @@ class Append:
     leaf: bytes
     call: Call | None
     event: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppendAll:
+    """Append these leaves, each about its call, one behind the other [the first one's sequence]. Not repeatable.
+
+    At least one. What comes by the thousand is cheaper so than by as many `Append`.
+    """
+
+    leaves: Sequence[tuple[bytes, Call]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +205,7 @@ class KeepTimestamp:
 
 Operation = (
     Append
+    | AppendAll
     | SignCheckpoint
     | OpenCall
     | CloseCall

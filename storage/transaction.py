@@ -6,7 +6,7 @@ overwritten, and not overwritten while a crash could still bring their rows back
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 from storage.engine import is_storage_failure, sqlite3
@@ -147,6 +147,15 @@ class Transaction:
         if type(leaf) is not bytes:
             raise TypeError("a leaf is bytes")
         return self.ledger.append(leaf, None if call is None else self.call_id(call))
+
+    def append_all(self, leaves: Iterable[tuple[bytes, Call]]) -> int:
+        """Append leaves one behind the other, each about its call; the first one's sequence.
+
+        Raises ValueError where there is none.
+        """
+        append, call_id = self.ledger.append, self.call_id
+        first, *_ = [append(leaf, call_id(call)) for leaf, call in leaves]
+        return first
 
     def append_entry(self, fields: Mapping[str, object]) -> int:
         """Append storage's own entry; its sequence."""
