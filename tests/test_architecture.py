@@ -20,8 +20,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             wire""",
     },
     "gateway.hub": {
-        SERVICE: """answers continuity enactment entrances evidence hub intake interpreter journal ledgers live messages
-            names naming porter proving recollection registry retention sweeper timestamping witnessing""",
+        SERVICE: """acks answers continuity enactment entrances evidence hub intake interpreter journal ledgers live
+            messages names naming porter proving recollection refusing registry retention sweeper timestamping
+            witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",

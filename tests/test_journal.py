@@ -16,10 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core import facts
-from gateway.core.types import CallKey, Capability, Level, Role
+from gateway.core.types import CallKey, Capability, Level, Role, rfc3339
 from gateway.hub.journal import (
     Box,
     Ink,
+    LevelForm,
     Scribe,
     commitment,
     device_digest,
@@ -162,6 +163,18 @@ def test_every_entry_is_canonical(kind: type[facts.AnyFact], data: st.DataObject
     stamped = b'{"after_us":1,"ahead":2,' + leaf[1:]
     for each in (leaf, stamped):
         assert rfc8785.dumps(json.loads(each)) == each
+
+
+@given(any_fact(facts.LevelProved), st.from_regex("p_[a-z2-7]{26}", fullmatch=True), st.booleans(), st.sets(TEXT))
+def test_what_comes_by_the_thousand_is_written_as_everything_else(
+    fact: facts.LevelProved, own: str, sealed: bool, others: set[str]
+) -> None:
+    """An entry from its form is byte for byte that of the fact, with and without a salt, device and digest."""
+    fact = msgspec.structs.replace(fact, presence=own, session=f"s{own[1:]}")
+    ink = ink_for(fact) if sealed else Ink({"europe": None})
+    form = LevelForm(fact.call, fact.notice, fact.level, fact.region, {fact.digest, *others})
+    assert form.fits(fact.digest)
+    assert form.write(fact, rfc3339(fact.at).encode(), ink) == to_entry(fact, ink)
 
 
 def test_an_entry_of_another_kind_is_no_fact() -> None:

@@ -80,15 +80,10 @@ def owing(call: Call, notice: Notice) -> Iterator[Presence]:
             yield presence
 
 
-def prove(step: Step, notice: Notice, presence: Presence, proved: facts.LevelProved) -> Proof:
-    """Record a level once; the proof that stands is returned, its entry None until it is durable."""
-    standing = notice.said(presence.who, proved.level)
-    if standing is not None and (proved.level not in CONSENT or newest_consent(notice, presence.who) is proved.level):
-        return standing
-    step.record(proved)
-    found = notice.said(presence.who, proved.level)
-    assert found is not None
-    return found
+def standing(notice: Notice, who: str, level: Level) -> Proof | None:
+    """The proof that stands, its entry None until it is durable; None where saying so is news, to be recorded."""
+    said = notice.said(who, level)
+    return None if level in CONSENT and newest_consent(notice, who) is not level else said
 
 
 def remind_of_notice(step: Step, notice_id: str) -> None:

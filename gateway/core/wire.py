@@ -32,9 +32,11 @@ __all__ = [
     "Observed",
     "Pong",
     "Refresh",
+    "begin_receipt",
     "bye",
     "decode",
     "error",
+    "finish_receipt",
     "goaway",
     "left",
     "notice",
@@ -235,7 +237,17 @@ def notice(
 
 def receipt(*, notice: str, level: Level, entry: int, at: datetime) -> bytes:
     """`level` of `notice` is durable as entry number `entry` of the region's ledger."""
-    return _frame("receipt", {"notice": notice, "level": level, "entry": entry, "at": rfc3339(at)})
+    return finish_receipt(begin_receipt(notice, level), entry, rfc3339(at).encode())
+
+
+def begin_receipt(notice: str, level: Level) -> bytes:
+    """What all receipts for one level of one notice begin with: they are given by the thousand."""
+    return _frame("receipt", {"notice": notice, "level": level, "entry": 0})[: -len(b"0}")]
+
+
+def finish_receipt(begun: bytes, entry: int, at: bytes) -> bytes:
+    """The receipt that `begin_receipt` began; `at` as RFC 3339."""
+    return b'%b%d,"at":"%b"}' % (begun, entry, at)
 
 
 def left(*, id: str) -> bytes:

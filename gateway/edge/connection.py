@@ -21,9 +21,14 @@ from websockets.typing import Origin, Subprotocol
 
 from gateway.core import wire
 from gateway.core.errors import Bye
-from gateway.core.framing import frame, is_whole_text, measure, unmask
+from gateway.core.framing import MASK_LENGTH, frame, is_whole_text, measure, only_frame
 from gateway.core.session import Session
 from gateway.edge.edge import Edge
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # the library was installed without its compiled part
+    from websockets.utils import apply_mask
 
 PATH: Final = "/v1/ws"
 UNSENT: Final = 256 * 1024
@@ -141,6 +146,9 @@ class WebSocket(asyncio.Protocol):
         if self._buffer:
             data = self._buffer + data
             self._buffer = b""
+        elif self._session is not None and self._message is None and (begin := only_frame(data)):
+            self._edge.received(self._session, apply_mask(data[begin:], data[begin - MASK_LENGTH : begin]))
+            return
         if self._session is None:
             data = self._open(data)
         if self._session is not None:
@@ -223,7 +231,7 @@ class WebSocket(asyncio.Protocol):
                 self._buffer = data[start:]
                 return
             if self._message is None and is_whole_text(data, start):
-                self._edge.received(session, unmask(data, begin, end))
+                self._edge.received(session, apply_mask(data[begin:end], data[begin - MASK_LENGTH : begin]))
             else:
                 self._consult(session, data[start:end])
             start = end

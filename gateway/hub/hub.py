@@ -12,35 +12,26 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from gateway.core import attendance, delivery, facts, observing, wire
+from gateway.core import attendance, observing, wire
 from gateway.core.errors import Refusal
 from gateway.core.fusion import Claim
-from gateway.core.presence import Presence
-from gateway.core.proofs import Notice
 from gateway.core.session import Phase, Session
 from gateway.core.step import Step
-from gateway.core.types import Level, Role
+from gateway.core.types import Role
+from gateway.hub.acks import MOST_WAITING, Acks
 from gateway.hub.continuity import Continuity, Shown
 from gateway.hub.entrances import Entrances
 from gateway.hub.interpreter import Interpreter, digests, joining
 from gateway.hub.live import LiveCall
 from gateway.hub.messages import Messages
 from gateway.hub.porter import Porter
+from gateway.hub.refusing import PUT_OFF, refuse
 
 MOST_CALLS: Final = 1000
 """Calls one session may have joined at a time."""
-MOST_REPEATED: Final = 1000
-"""Receipts owed for one level of one notice while its commit is under way; whoever repeats more gets no more."""
-MOST_WAITING: Final = 100_000
-"""Submissions a region may have waiting before acks are put off (their clients send them again)."""
-
 NOT_YOURS: Final = Refusal("not_your_call", "the token does not cover this call", status=403)
-UNKNOWN_NOTICE: Final = Refusal("unknown_notice", "no such notice is owed by this participant", status=404)
-WRONG_DIGEST: Final = Refusal("wrong_digest", "the digest is not that of the notice's text")
 TOO_MANY: Final = Refusal("too_many_calls", "too many calls joined")
 TOO_OFTEN: Final = Refusal("too_many_joins", "joined and left too often: wait", status=429, temporary=True)
-NO_LEVEL: Final = Refusal("wrong_level", "this level is not for clients to claim")
-PUT_OFF: Final = Refusal("storage_unavailable", "this cannot be recorded now", status=503, temporary=True)
 
 
 class Hub:
@@ -55,6 +46,7 @@ class Hub:
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
         self._fanout: Final = interpreter.fanout
+        self._acks: Final = Acks(interpreter)
         self._entrances: Final = Entrances()
         self._loop: Final = asyncio.get_running_loop()
 
@@ -134,57 +126,9 @@ class Hub:
 
     def acknowledge(self, session: Session, frame: wire.Ack) -> None:
         """The client proves a level; the receipt follows from the commit."""
-        live = self._registry.notices.get(frame.notice)
-        if live is None and self._entrances.defer(session, None, lambda: self.acknowledge(session, frame)):
-            return None
-        notice = None if live is None else live.call.notices[frame.notice]
-        names = () if live is None else self._registry.names.of(live.key)
-        presence = None if live is None or notice is None else _owing(live, names, notice, session)
-        if live is None or notice is None or presence is None:
-            return refuse(session, UNKNOWN_NOTICE, ack=frame)
-        if frame.level is Level.SENT:
-            return refuse(session, NO_LEVEL, ack=frame)
-        if not _digest_fits(notice, frame):
-            return refuse(session, WRONG_DIGEST, ack=frame)
-        region = self._ledgers.regions[presence.region]
-        if region.pending > MOST_WAITING:
-            return refuse(session, PUT_OFF, ack=frame)
-        self._prove(session, live, notice, presence, frame)
-        return None
-
-    def _prove(self, session: Session, live: LiveCall, notice: Notice, presence: Presence, frame: wire.Ack) -> None:
-        step = self._interpreter.step(live)
-        proved = facts.LevelProved(
-            call=live.key,
-            at=step.now,
-            presence=presence.id,
-            region=presence.region,
-            notice=notice.id,
-            level=frame.level,
-            reported_at=frame.at,
-            session=session.id,
-            device=session.device,
-            digest=frame.digest,
-        )
-        proof = delivery.prove(step, notice, presence, proved)
-        if proof.entry is not None:
-            session.send(wire.receipt(notice=notice.id, level=frame.level, entry=proof.entry, at=proof.at))
-            return
-        waiting = live.receipts.setdefault((notice.id, presence.who, frame.level), [])
-        if len(waiting) < MOST_REPEATED:
-            waiting.append(session)
-        if not step.effects:
-            return
-        began = self._loop.time()
-
-        def give() -> None:
-            self._metrics.ack_to_durable(self._loop.time() - began)
-            payload = wire.receipt(notice=notice.id, level=frame.level, entry=proof.entry or 0, at=proof.at)
-            for each in live.receipts.pop((notice.id, presence.who, frame.level), ()):
-                if each.send(payload):
-                    self._metrics.receipt(frame.level)
-
-        self._interpreter.perform(live, step, then=give)
+        unknown = frame.notice not in self._registry.notices
+        if not (unknown and self._entrances.defer(session, None, lambda: self.acknowledge(session, frame))):
+            self._acks.take(session, frame)
 
     def observed(self, session: Session, frame: wire.Observed) -> None:
         """The client's SDK reports a state: one claim among others. Who reports on a call is in it."""
@@ -222,29 +166,5 @@ class Hub:
         return None
 
 
-def refuse(session: Session, refusal: Refusal, answered: str | None = None, *, ack: wire.Ack | None = None) -> None:
-    """Answer with an `error`; nothing is recorded and the connection stays."""
-    code, message, temporary = refusal.code, refusal.detail, refusal.temporary
-    session.send(wire.error(code=code, message=message, temporary=temporary, id=answered, ack=ack))
-
-
 def void(_: object) -> None:
     """Drop a result nobody needs."""
-
-
-def _owing(live: LiveCall, aliases: tuple[str, ...], notice: Notice, session: Session) -> Presence | None:
-    """The presence by which this session's participant may speak about the notice."""
-    names = (live.key.call, *aliases)
-    if live.key.organization != session.organization or not any(session.may(name) for name in names):
-        return None
-    presence = live.call.latest.get(session.participant)
-    if presence is None or not presence.owes:
-        return None
-    owed = presence.id in notice.sent or delivery.owes(live.call, notice, presence)
-    return presence if owed else None
-
-
-def _digest_fits(notice: Notice, frame: wire.Ack) -> bool:
-    if frame.digest is None:
-        return frame.level not in {Level.DISPLAYED, Level.ACKNOWLEDGED}
-    return frame.digest in notice.fact.digests.values()

@@ -108,6 +108,46 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
     return canonical(entry)
 
 
+class LevelForm:
+    """What the entries for one level of one notice have in common in one region: they are written by the thousand.
+
+    `digests` are those that a client may give, with None for none where the level needs none.
+    """
+
+    __slots__ = ("_begin", "_digests", "_middle", "_region")
+
+    def __init__(self, call: CallKey, notice: str, level: Level, region: str, digests: Iterable[str | None]) -> None:
+        def written(key: str, value: str) -> bytes:
+            return canonical({key: value})[1:-1]
+
+        said = (("kind", "level"), ("level", level.value), ("notice", notice), ("organization", call.organization))
+        self._begin: Final = b'","' + written("call", call.call)[1:]
+        self._digests: Final = {each: b"" if each is None else b"," + written("digest", each) for each in digests}
+        self._middle: Final = b"".join(b"," + written(*each) for each in said) + b',"presence":"'
+        self._region: Final = b'",' + written("region", region) + b',"reported_at":"'
+
+    def fits(self, digest: str | None) -> bool:
+        """Whether a client may give this digest."""
+        return digest in self._digests
+
+    def write(self, fact: facts.LevelProved, at: bytes, ink: Ink) -> bytes:
+        """As `to_entry` writes it; `at` is the fact's time as RFC 3339. Presence and session are ids of our own."""
+        device = b""
+        if fact.device is not None and (salt := ink.salts.get(fact.presence)) is not None:
+            device = b',"device":"%b"' % device_digest(salt, fact.device).encode()
+        return b'{"at":"%b%b%b%b%b%b%b%b","session":"%b"}' % (
+            at,
+            self._begin,
+            device,
+            self._digests[fact.digest],
+            self._middle,
+            fact.presence.encode(),
+            self._region,
+            rfc3339(fact.reported_at).encode(),
+            fact.session.encode(),
+        )
+
+
 # msgspec learns a type at its first use, and crashes the process where two regions' threads are both the first.
 _LEARNT: Final = tuple(msgspec.json.Decoder(kind) for kind in (*facts.KINDS, Box))
 

@@ -23,7 +23,7 @@ from gateway.core.types import CallKey
 from gateway.hub.journal import Written
 from gateway.hub.recollection import StoredCall, stored_call
 from storage.errors import StorageError
-from storage.operations import Operation, SweepOutcome
+from storage.operations import AppendAll, Operation, SweepOutcome
 from storage.reader import Reader
 from storage.region import MONTH, Region
 from storage.retention import Terms
@@ -69,6 +69,28 @@ class _Part:
     commit: Commit
     counting: tuple[facts.AnyFact | None, ...]
 
+    def done(self, results: Sequence[Any]) -> None:
+        self.commit.part_done(results, self.counting)
+
+
+class Gathering:
+    """Entries of one turn of the loop, written to one region together, behind everything submitted before.
+
+    Whoever opened it sets `then`, which gets the first entry's number once all are durable; the others follow it.
+    """
+
+    __slots__ = ("leaves", "region", "submitted", "then")
+
+    def __init__(self, region: str) -> None:
+        self.region: Final = region
+        self.leaves: Final[list[tuple[bytes, CallKey]]] = []
+        self.submitted = False
+        self.then: Callable[[int], None]
+
+    def done(self, results: Sequence[Any]) -> None:
+        """All of it is durable."""
+        self.then(*results)
+
 
 class Ledgers:
     """All regions this process serves."""
@@ -80,6 +102,7 @@ class Ledgers:
         self._broken: Final = broken
         self.regions: Final[dict[str, Region]] = {}
         self.failing: Final[dict[str, str]] = {}
+        self._gathered: Final[list[Gathering]] = []
 
     def open(self, name: str, directory: Path, key_directory: Path, ledger: str, terms: Terms = MONTH) -> None:
         """Open a region, finishing what a crash left; `ledger` is whose ledger it is, where it has to be made.
@@ -110,12 +133,12 @@ class Ledgers:
         faults: list[Exception] = []
         for completed in done:
             part = completed.token
-            assert isinstance(part, _Part)
+            assert isinstance(part, _Part | Gathering)
             if completed.error is not None:
                 self._broken(str(completed.error))
                 continue
             try:
-                part.commit.part_done(completed.results, part.counting)
+                part.done(completed.results)
             except Exception as fault:  # one commit's fault must not cost the others their receipts
                 faults.append(fault)
         if faults:
@@ -130,11 +153,29 @@ class Ledgers:
 
     def write(self, batches: Mapping[str, Sequence[Written]], then: Callable[[Commit], None]) -> Commit:
         """Commit a step's operations; `then` runs once all of them are durable."""
+        self._submit_gathered()
         commit = Commit(tuple(batches), then)
         for region, written in batches.items():
             operations = [operation for operation, _ in written]
             self.regions[region].submit(operations, _Part(commit, tuple(fact for _, fact in written)))
         return commit
+
+    def gather(self, region: str) -> Gathering:
+        """Begin to gather entries for a region; they are submitted when the turn ends, or before what is written next.
+
+        So the ledger has everything in the order in which it was decided.
+        """
+        if not self._gathered:
+            self._loop.call_soon(self._submit_gathered)
+        gathering = Gathering(region)
+        self._gathered.append(gathering)
+        return gathering
+
+    def _submit_gathered(self) -> None:
+        for each in self._gathered:
+            each.submitted = True
+            self.regions[each.region].submit([AppendAll(each.leaves)], each)
+        self._gathered.clear()
 
     def submit(self, region: str, operations: Sequence[Operation], then: Callable[[Commit], None]) -> Commit:
         """Commit operations that record no facts of a call."""

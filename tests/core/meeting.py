@@ -282,8 +282,11 @@ class Meeting:
             reported_at=step.now,
             session=f"s-{name}",
         )
-        proof = delivery.prove(step, which, presence, proved)
+        if delivery.standing(which, presence.who, level) is None:
+            step.record(proved)
         self.perform(step)
+        proof = which.said(presence.who, level)
+        assert proof is not None
         return proof
 
     def end(self, occurred: float | None = None) -> None:
