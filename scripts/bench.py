@@ -29,6 +29,7 @@ from rich.table import Table
 
 HERE: Final = Path(__file__).parent
 GATEWAY: Final = Path(sys.executable).with_name("gateway")
+LOAD: Final = (sys.executable, "-m", "load", "--lockstep")
 SETTINGS: Final = {
     "GATEWAY_LISTEN__ADDRESS": "127.0.0.1:0",
     "GATEWAY_CONTROL__ADDRESS": "127.0.0.1:0",
@@ -140,13 +141,11 @@ def measure(options: argparse.Namespace, stack: ExitStack) -> list[Side]:
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = (cores[0], cores[1]) if len(cores) > 1 and not options.free else (None, None)
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory)))
-    common = ["--lockstep", "--clients", "0", "--rounds", str(options.rounds + options.warm_up)]
-    common += ["--sessions", str(options.sessions)]
 
     def side(title: str, server: Process, aim: Callable[[dict[str, Any]], list[str | Path]]) -> Side:
         stack.callback(server.stop)
-        command = [sys.executable, HERE / "load_test.py", *common, *aim(server.hear())]
-        load = Process(f"the load on {title}", command, core=load_core, **SETTINGS)
+        command = [*LOAD, "--sessions", str(options.sessions), *aim(server.hear())]
+        load = Process(f"the load on {title}", command, core=load_core, PYTHONPATH=str(HERE), **SETTINGS)
         stack.callback(load.stop)
         return Side(title, server, load, options.sessions)
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from bench import GATEWAY, HERE, SETTINGS, start_gateway
+from bench import GATEWAY, HERE, LOAD, SETTINGS, start_gateway
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -194,9 +194,10 @@ def packed(root: Path, options: argparse.Namespace, table: Table) -> None:
     try:
         gateway.hear()
         configuration = str(root / "gateway.toml")
-        load: list[str | Path] = [sys.executable, HERE / "load_test.py", "--config", configuration, "--clients", "0"]
-        load += ["--sessions", str(options.participants), "--rounds", "2"]
-        subprocess.run(load, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
+        load: list[str | Path] = [*LOAD, "--config", configuration, "--sessions", str(options.participants)]
+        # A line to connect, and one for each of two rounds.
+        environment = {**ENVIRONMENT, "PYTHONPATH": str(HERE)}
+        subprocess.run(load, check=True, stdout=subprocess.DEVNULL, input=b"\n\n\n", env=environment)
         listed = subprocess.run(
             [GATEWAY, "calls", "--json", "--config", configuration], check=True, capture_output=True, env=ENVIRONMENT
         )

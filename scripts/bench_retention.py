@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from bench import GATEWAY, HERE, SETTINGS, Process, machine
+from bench import GATEWAY, HERE, LOAD, SETTINGS, Process, machine
 from retention_figures import Span, Watch, lag, show
 from rich.console import Console
 
@@ -96,9 +96,9 @@ class Stage:
         self.url = self.gateway.hear()["control"]
         if pinned:
             os.sched_setaffinity(0, {cores[1]})
-        command = [sys.executable, HERE / "load_test.py", "--config", configuration, "--lockstep", "--clients", "0"]
-        command += ["--rounds", "1000000", "--sessions", str(options.sessions), "--calls", str(options.calls)]
-        self.load = Process("the load", command, core=None, **SETTINGS)
+        command = [*LOAD, "--values", "--config", configuration]
+        command += ["--sessions", str(options.sessions), "--calls", str(options.calls)]
+        self.load = Process("the load", command, core=None, PYTHONPATH=str(HERE), **SETTINGS)
         stack.callback(self.load.stop)
         for _ in ("tokens", "sessions"):
             self.load.hear()

@@ -1,0 +1,150 @@
+"""How sessions get their connections: all of them at first, whoever was dropped or lost again, everyone after a storm.
+
+Rules: so many at a time, the next as soon as one has its state; whoever is refused tries again after a moment, for as
+long as the load lasts; each failure is counted. Owned by the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from .sessions import Session
+from .tally import Tally
+
+_PATIENCE: Final = 60.0
+"""Seconds one connection may take until its state is there."""
+_PAUSE: Final = 1.0
+"""Seconds until whoever was refused or lost comes back, more or less half of it."""
+_SMALL_BUFFER: Final = 4096
+"""Bytes the kernel keeps for a slow session: little, so that the server notices."""
+
+
+class Place(NamedTuple):
+    """Where to connect to; from which address, if that matters."""
+
+    host: str
+    port: int
+    source: str
+
+    @classmethod
+    def of(cls, url: str, source: str) -> Self:
+        """The place in a `ws://` URL."""
+        parts = urlsplit(url)
+        return cls(parts.hostname or "", parts.port or 80, source)
+
+
+class Connecting:
+    """Opens connections for sessions."""
+
+    def __init__(self, place: Place, at_once: int, tally: Tally, tasks: asyncio.TaskGroup) -> None:
+        self._place, self._at_once, self._tally, self._tasks = place, at_once, tally, tasks
+        self._returning: asyncio.Queue[Session] = asyncio.Queue()
+        self._lasting = [
+            tasks.create_task(self._return(), name=f"returning {number}") for number in range(min(64, at_once))
+        ]
+        self._churning: asyncio.Task[None] | None = None
+
+    async def open(self, waiting: deque[Session], rate: float) -> None:
+        """Connect everyone who is `waiting`, `rate` a second (0: as fast as it goes)."""
+        began_at, number = time.perf_counter(), 0
+
+        async def run() -> None:
+            nonlocal number
+            while waiting:
+                session = waiting.popleft()
+                number += 1
+                if rate and (early := began_at + number / rate - time.perf_counter()) > 0:
+                    await asyncio.sleep(early)
+                await self._insist(session)
+
+        async with asyncio.TaskGroup() as tasks:
+            for place in range(min(self._at_once, len(waiting))):
+                tasks.create_task(run(), name=f"opening {place}")
+
+    def lost(self, session: Session) -> None:
+        """A connection ended that nobody here has ended."""
+        self._later(_moment(), session)
+
+    def churn(self, sessions: Sequence[Session], rate: float, back: float) -> None:
+        """Drop `rate` of `sessions` a second from now on, each back within `back` seconds; 0 ends it."""
+        if self._churning is not None:
+            self._churning.cancel()
+            self._churning = None
+        if rate:
+            self._churning = self._tasks.create_task(self._drop(sessions, rate, back), name="churn")
+
+    def stop(self) -> None:
+        """Open nothing any more."""
+        for each in (*self._lasting, *([self._churning] if self._churning else [])):
+            each.cancel()
+
+    def _later(self, seconds: float, session: Session) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._returning.put_nowait, session)
+
+    async def _drop(self, sessions: Sequence[Session], rate: float, back: float) -> None:
+        due = time.perf_counter()
+        while True:
+            due += random.expovariate(rate)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            session = random.choice(sessions)  # noqa: S311 - no secret
+            if session.drop():
+                self._tally.counts["dropped"] += 1
+                self._later(random.uniform(0.0, back), session)  # noqa: S311 - no secret
+
+    async def _return(self) -> None:
+        while True:
+            session = await self._returning.get()
+            if await self._enter(session):
+                self._tally.counts["returned"] += 1
+            else:
+                self._later(_moment(), session)
+
+    async def _insist(self, session: Session) -> None:
+        while True:
+            if await self._enter(session):
+                return
+            await asyncio.sleep(_moment())
+
+    async def _enter(self, session: Session) -> bool:
+        """One connection, until its state is there; False where it failed."""
+        loop = asyncio.get_running_loop()
+        session.start()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                if session.slow:
+                    await loop.create_connection(lambda: session, sock=await self._narrow())
+                else:
+                    local = (self._place.source, 0) if self._place.source else None
+                    await loop.create_connection(lambda: session, self._place.host, self._place.port, local_addr=local)
+                await session.joined
+        except OSError as error:  # refused, cut, or not in time
+            self._tally.counts["refused"] += 1
+            self._tally.fault(f"connecting: {error.strerror or error or 'not in time'}")
+            session.drop()
+            return False
+        return True
+
+    async def _narrow(self) -> socket.socket:
+        """A socket that holds little of what is not read."""
+        made = socket.socket()
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+        try:
+            if self._place.source:
+                made.bind((self._place.source, 0))
+            await asyncio.get_running_loop().sock_connect(made, (self._place.host, self._place.port))
+        except OSError:
+            made.close()
+            raise
+        return made
+
+
+def _moment() -> float:
+    return _PAUSE * random.uniform(0.5, 1.5)  # noqa: S311 - no secret

@@ -1,0 +1,98 @@
+"""The load for another program: it says when, and hears what came of it, a line each.
+
+Rules: every line on standard input is answered by one line of JSON on standard output. First `{"ready":"tokens"}`
+comes without being asked; a line has everyone connected, `{"ready":"sessions"}`; then a line `storm` drops everyone
+at once and lets them come back, `stall` and `resume` make the slow sessions stop reading and read again, and any other
+is a round: an event in every call, until all is proved. At the end of input the server's own word must agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from .crew import Crew, Sum
+from .orders import Connect, Event, Read, Round, Storm
+from .plan import Plan
+from .targets import PATIENCE, LoadFailed, Target
+from .telling import Telling
+
+
+def say(answer: dict[str, Any]) -> None:
+    """One line of JSON, at once."""
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+async def listen() -> str:
+    """The next line, without its end; empty at the end of input only."""
+    line = await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
+    return line.strip() or "go" if line else ""
+
+
+def answer(rounds: Sequence[Round], accepted: float) -> dict[str, Any]:
+    """What is said of a round."""
+    found = Sum()
+    values: dict[str, list[float]] = {}
+    for each in rounds:
+        found.add(each.histograms)
+        for kind, times in each.values.items():
+            values.setdefault(kind, []).extend(times)
+    parts = {kind: found.histograms[kind].parts() for kind in ("frame", "receipt", "confirm")}
+    whole: dict[str, Any] = {
+        "last_frame": parts["frame"]["max"],
+        "last_receipt": parts["receipt"]["max"],
+        "accepted": accepted,
+        "seconds": max(each.seconds for each in rounds),
+        "load_cpu": sum(each.cpu for each in rounds),
+        "busiest": max(each.cpu / each.seconds for each in rounds),
+        **parts,
+        "histograms": {kind: found.histograms[kind].encode() for kind in parts},
+    }
+    if values:
+        whole |= {"frames": values["frame"], "receipts": values["receipt"], "confirmed": values["confirm"]}
+    return whole
+
+
+async def obey(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None:
+    """Everything from the tokens on. Raises LoadFailed where something is not proved."""
+    say({"ready": "tokens"})
+    if not await listen():
+        return
+    done = await crew.do(Connect(plan.ramp))
+    connected = (await crew.take()).histograms["connect"]
+    say({"ready": "sessions", "seconds": max(each.seconds for each in done), "connect": connected.parts()})
+    slow = False
+    while word := await listen():
+        if word == "storm":
+            began_at = time.perf_counter()
+            await crew.do(Storm())
+            seconds = time.perf_counter() - began_at
+            say({"seconds": seconds, "connect": (await crew.take()).histograms["connect"].parts()})
+        elif word in ("stall", "resume"):
+            slow = word == "stall"
+            await crew.do(Read(not slow))
+            say({"reading": not slow})
+        else:
+            say(await turn(plan, crew, telling))
+    if slow:
+        await crew.do(Read(on=True))
+
+
+async def turn(plan: Plan, crew: Crew, telling: Telling) -> dict[str, Any]:
+    """One round: an event in every call, and everyone's part of it."""
+    at, began_at = telling.moment(), time.perf_counter()
+    crew.say(Event(at, began_at, whole=True, values=plan.values))
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await telling.tell(telling.calls, at)
+            accepted = time.perf_counter() - began_at
+            rounds = await crew.rounds()
+    except TimeoutError:
+        found = await crew.take()
+        raise LoadFailed(f"not everyone had proved it after {PATIENCE:.0f} s; faults: {dict(found.faults)}") from None
+    return answer(rounds, accepted)
