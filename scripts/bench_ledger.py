@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from bench import GATEWAY, HERE, LOAD, SETTINGS, start_gateway
+from benching.processes import GATEWAY, LOAD, SETTINGS, start_gateway
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -196,8 +196,7 @@ def packed(root: Path, options: argparse.Namespace, table: Table) -> None:
         configuration = str(root / "gateway.toml")
         load: list[str | Path] = [*LOAD, "--config", configuration, "--sessions", str(options.participants)]
         # A line to connect, and one for each of two rounds.
-        environment = {**ENVIRONMENT, "PYTHONPATH": str(HERE)}
-        subprocess.run(load, check=True, stdout=subprocess.DEVNULL, input=b"\n\n\n", env=environment)
+        subprocess.run(load, check=True, stdout=subprocess.DEVNULL, input=b"\n\n\n", env=ENVIRONMENT)
         listed = subprocess.run(
             [GATEWAY, "calls", "--json", "--config", configuration], check=True, capture_output=True, env=ENVIRONMENT
         )

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from bench import GATEWAY, HERE, LOAD, SETTINGS, Process, machine
+from benching.processes import GATEWAY, LOAD, SETTINGS, Process, machine
 from retention_figures import Span, Watch, lag, show
 from rich.console import Console
 
@@ -98,7 +98,7 @@ class Stage:
             os.sched_setaffinity(0, {cores[1]})
         command = [*LOAD, "--values", "--config", configuration]
         command += ["--sessions", str(options.sessions), "--calls", str(options.calls)]
-        self.load = Process("the load", command, core=None, PYTHONPATH=str(HERE), **SETTINGS)
+        self.load = Process("the load", command, core=None, **SETTINGS)
         stack.callback(self.load.stop)
         for _ in ("tokens", "sessions"):
             self.load.hear()
@@ -223,7 +223,7 @@ def main() -> None:
             prepare(source, options.rows)
         shutil.copytree(source, place / "gateway")
         prepared = time.perf_counter() - began
-        on = machine(options)
+        on = machine(free=options.free)
         spans, erasures = measure(place / "gateway", options, stack)
     figures = {
         "command": " ".join(["scripts/bench_retention", *sys.argv[1:]]),

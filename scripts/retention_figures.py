@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
-from bench import Process
+from benching.processes import Process
 from rich.console import Console
 from rich.table import Table
 

@@ -1,0 +1,87 @@
+"""What must be reached: the figures of the bench, their bounds, and whether what was measured is within them.
+
+Rules: a figure is bound by what must be and by what is aimed at, in the unit it is shown in; where it is a ratio, both
+of its sides are shown too; a figure without bounds is shown for what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+import msgspec
+
+Verdict = Literal["aim", "must", "missed", ""]
+
+
+class Bound(NamedTuple):
+    """What is asked of one figure; `least` where more is better."""
+
+    key: str
+    workload: str
+    title: str
+    unit: str
+    must: float | None
+    aim: float | None
+    least: bool = False
+
+    def judge(self, value: float) -> Verdict:
+        """Whether `value` is what was aimed at, what must be, or neither."""
+        if self.must is None or self.aim is None:
+            return ""
+        if self.least:
+            return "aim" if value >= self.aim else "must" if value >= self.must else "missed"
+        return "aim" if value <= self.aim else "must" if value <= self.must else "missed"
+
+
+BOUNDS: Final[Sequence[Bound]] = (
+    Bound("node", "call", "CPU per proved notice against node `ws`, told and acked only", "×", 1.6, 1.2),
+    Bound("mosquitto", "call", "CPU per proved notice against mosquitto, QoS 1", "×", 0.95, 0.7),
+    Bound("websockets", "call", "CPU per proved notice against websockets' own server", "×", None, None),
+    Bound("rate", "rate", "proved notices a second on one core", "1/s", 25_000, 40_000, least=True),
+    Bound("last_frame", "call", "event to the last client's frame", "ms", 250, 150),
+    Bound("last_receipt", "call", "event to the last durable receipt", "ms", 450, 280),
+    Bound("meeting", "meeting", "a meeting of 10 on an idle gateway: event to all receipts", "ms", 5, 2),
+    Bound(
+        "meetings", "meetings", "1,000 meetings of 10 at once: CPU per proved notice against one call", "×", 1.4, 1.15
+    ),
+    Bound("memory", "idle", "memory per idle joined session", "KiB", 6, 3.5),
+    Bound("storm", "storm", "everyone dropped at once: all back with their states", "s", 8, 4),
+    Bound("lag", "rate", "loop's lag while everyone is told, p99.9", "ms", 50, 25),
+    Bound("idle", "idle", "CPU of idle sessions with heartbeats", "% of a core", 2, 1),
+    Bound("growth", "growth", "growth: CPU per proved notice of the most against few", "×", 1.4, 1.15),
+    Bound("stalled", "stalled", "stalled readers: p99 of the others against none", "×", 1.5, 1.2),
+    Bound("coverage", "coverage", "coverage by API of a call with 10 notices", "ms", 250, 100),
+    Bound("coverage_stall", "coverage", "longest the loop was blocked meanwhile", "ms", 20, 20),
+    Bound("workers", "workers", "two workers: CPU per proved notice, all processes", "µs", None, None),
+)
+"""In the order in which they are shown; sizes stand with what was measured."""
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """One measured figure; `detail` says what it was made of."""
+
+    key: str
+    value: float
+    detail: str = ""
+
+
+class Result(msgspec.Struct):
+    """What one workload gave, and the circumstances."""
+
+    workload: str
+    at: str
+    command: str
+    machine: str
+    load_average: float
+    versions: dict[str, str]
+    seconds: float
+    figures: list[Figure]
+    raw: dict[str, list[float]] = {}
+    """The rounds behind the figures: by side and what was measured, seconds or seconds per notice."""
+
+
+def shown(value: float, unit: str) -> str:
+    """A value as people read it."""
+    digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f} {unit}"

@@ -1,0 +1,34 @@
+"""The bench measures real processes, and its table says what was reached, no more."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.mark.scenario
+def test_a_quick_bench_measures_a_meeting_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The figure is printed with its bounds and written where that was wished; the document is not touched."""
+    place, document = tmp_path / "place", SCRIPTS.parent / "docs" / "performance.md"
+    place.mkdir()
+    before = document.read_bytes()
+    command = [sys.executable, "-m", "benching", "--quick", "--only", "meeting", "--json", str(tmp_path / "found")]
+    done = subprocess.run(
+        [*command, "--directory", str(place)],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a meeting of 10 on an idle gateway" in done.stdout
+    assert '"meeting"' in (tmp_path / "found").read_text()
+    assert not any(place.iterdir())
+    assert document.read_bytes() == before
