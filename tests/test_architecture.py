@@ -29,7 +29,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.edge": {
         SERVICE: "admission edge greetings hub limits pulse roll wheel",
-        ADAPTER: "connection listener",
+        ADAPTER: "connection listener opening",
     },
     "gateway.control": {ADAPTER: "desk events http ledgers retention routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
@@ -88,7 +88,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     "structlog": frozenset({"gateway.log"}),
     "uvloop": frozenset({"gateway.cli.commands"}),
     # The two ends of a WebSocket.
-    "websockets": frozenset({"gateway.edge.connection", "gateway.client.sessions"}),
+    "websockets": frozenset({"gateway.edge.connection", "gateway.edge.opening", "gateway.client.sessions"}),
 }
 """An outside library is known to one module. msgspec is our vocabulary for data and known everywhere."""
 

@@ -66,7 +66,7 @@ def routes() -> set[str]:
     """Every path the gateway answers, as the code writes it."""
     found: set[str] = set()
     for module in modules():
-        if module.name.startswith(("gateway.control.", "gateway.edge.connection")):
+        if module.name.startswith(("gateway.control.", "gateway.edge.opening")):
             for node in ast.walk(module.tree):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found |= set(re.findall(r"\A/(?:v1/[\w/{}.-]+|\w+z|metrics)\Z", node.value))

@@ -22,8 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from gateway.core.framing import frame
-from gateway.edge.connection import LARGEST_HEAD, UNSENT
+from gateway.edge.connection import UNSENT
 from gateway.edge.listener import listen
+from gateway.edge.opening import LARGEST_HEAD
 from tests.core.test_wire import CORPUS
 from tests.edge_world import ACK, ORIGIN, Raw, World, expect, farewell, hear, request, say, still_served
 

@@ -1,47 +1,39 @@
 """One connection: a socket speaking WebSocket (RFC 6455) on one side, a session of the edge on the other.
 
-Rules: only `GET /v1/ws` with the sub-protocol of `gateway.core.wire` and an allowed origin is upgraded; the
-library's `ServerProtocol` does the handshake and every frame that is not one whole text, and is dropped in between;
-no connection has a task, a queue or a timer; at most `UNSENT` bytes wait for a client that does not read.
+Rules: `gateway.edge.opening` opens it; the library's `ServerProtocol` reads every frame that is not one whole text, and
+is dropped in between; no connection has a task, a queue or a timer; at most `UNSENT` bytes wait for a client that does
+not read.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, cast
 
 from websockets.frames import Close, Frame, Opcode
-from websockets.http11 import Request, Response
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
 
 from gateway.core import wire
 from gateway.core.errors import Bye
 from gateway.core.framing import MASK_LENGTH, frame, is_whole_text, measure, only_frame
 from gateway.core.session import Session
 from gateway.edge.edge import Edge
+from gateway.edge.opening import LARGEST_HEAD, LOG, Opening
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # the library was installed without its compiled part
     from websockets.utils import apply_mask
 
-PATH: Final = "/v1/ws"
 UNSENT: Final = 256 * 1024
 """Bytes that may wait for one client in this process."""
-LARGEST_HEAD: Final = 16 * 1024
-"""Bytes of a request with all its headers."""
 
 _HIGH: Final = 64 * 1024
 _LOW: Final = 16 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
-# Frames and headers are never logged, not even for debugging: they hold tokens and messages.
-_LOG: Final = logging.getLogger("gateway.listener.library")
-_LOG.setLevel(logging.ERROR)
 
 
 class _Engine(ServerProtocol):
@@ -54,54 +46,6 @@ class _Engine(ServerProtocol):
         super().fail(code, reason)
 
 
-class _Opening(ServerProtocol):
-    """The library's protocol for the handshake; it takes no extension, so nothing is ever decompressed."""
-
-    def __init__(self, origins: Sequence[str]) -> None:
-        # None stands for a missing Origin: whoever sends none is no browser (RFC 6455 §10.2).
-        allowed = [*(Origin(origin) for origin in origins), None]
-        super().__init__(origins=allowed, subprotocols=[Subprotocol(wire.SUBPROTOCOL)], logger=_LOG)
-
-    def answer(self, head: bytes) -> Request | None:
-        """Take a whole head and write the answer; the request where that is an upgrade, else None."""
-        self.receive_data(head)
-        requests = self.events_received()
-        if not requests:
-            return None  # malformed, and already answered or to be cut off
-        request = cast(Request, requests[0])
-        if request.path.partition("?")[0] == PATH:
-            response = self.accept(request)
-        else:
-            response = self.reject(HTTPStatus.NOT_FOUND, "")
-        if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
-            _say_only_status(response)
-        self.send_response(response)
-        return request if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS else None
-
-    def refuse(self, status: HTTPStatus) -> None:
-        """Answer a head that never ends."""
-        response = self.reject(status, "")
-        _say_only_status(response)
-        self.send_response(response)
-
-
-def _say_only_status(response: Response) -> None:
-    # The library's texts quote headers; an answer of ours quotes nothing.
-    response.body = f"{response.reason_phrase}\n".encode()
-    del response.headers["Content-Length"]
-    response.headers["Content-Length"] = str(len(response.body))
-
-
-def _bearer(request: Request) -> str | None:
-    """The bearer token of the upgrade (RFC 6750 §2.1); other schemes are not ours, two headers are no token."""
-    values = request.headers.get_all("Authorization")
-    schemes = [value.partition(" ") for value in values]
-    tokens = [token.strip() for scheme, _, token in schemes if scheme.lower() == "bearer"]
-    if not tokens:
-        return None
-    return tokens[0] if len(tokens) == 1 else ""
-
-
 class WebSocket(asyncio.Protocol):
     """One connection: bytes in, whole messages out to the edge, and back. It is the session's `Socket`."""
 
@@ -111,7 +55,7 @@ class WebSocket(asyncio.Protocol):
         "_ended",
         "_engine",
         "_message",
-        "_origins",
+        "_opening",
         "_paused",
         "_session",
         "_sockets",
@@ -120,10 +64,10 @@ class WebSocket(asyncio.Protocol):
 
     _to: asyncio.Transport
 
-    def __init__(self, edge: Edge, origins: Sequence[str], sockets: set[WebSocket]) -> None:
+    def __init__(self, edge: Edge, opening: Opening, sockets: set[WebSocket]) -> None:
         """`sockets` holds it while it is connected."""
         self._edge = edge
-        self._origins = origins
+        self._opening = opening
         self._sockets = sockets
         self._session: Session | None = None
         self._engine: _Engine | None = None
@@ -202,21 +146,16 @@ class WebSocket(asyncio.Protocol):
         if end < 0 and len(data) <= LARGEST_HEAD:
             self._buffer = data
             return b""
-        head = data[: end + len(_END_OF_HEAD)]
-        opening = _Opening(self._origins)
-        request = None
-        if end < 0 or len(head) > LARGEST_HEAD:
-            opening.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        if end < 0 or end + len(_END_OF_HEAD) > LARGEST_HEAD:
+            answer = self._opening.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
-            request = opening.answer(head)
-        opening.parser.close()
-        written = opening.data_to_send()
-        if request is None:
-            self._write_last(written, None)
+            answer = self._opening.answer(data[: end + len(_END_OF_HEAD)])
+        if not answer.upgraded:
+            self._write_last([answer.written], None)
             return b""
-        self._to.writelines(written)
-        self._session = self._edge.opened(self, _bearer(request))
-        return data[len(head) :]
+        self._to.write(answer.written)
+        self._session = self._edge.opened(self, answer.token)
+        return data[end + len(_END_OF_HEAD) :]
 
     def _read(self, session: Session, data: bytes) -> None:
         """Hand on every complete frame and keep the beginning of the next."""
@@ -238,7 +177,7 @@ class WebSocket(asyncio.Protocol):
 
     def _consult(self, session: Session, data: bytes) -> None:
         """Let the library judge a frame that is not one whole text; between frames it is not kept."""
-        engine = self._engine or _Engine(state=OPEN, max_size=wire.LONGEST_FRAME, logger=_LOG)
+        engine = self._engine or _Engine(state=OPEN, max_size=wire.LONGEST_FRAME, logger=LOG)
         self._engine = engine
         engine.receive_data(data)
         for event in engine.events_received():

@@ -13,6 +13,7 @@ from typing import Final
 from gateway.core.framing import frame
 from gateway.edge.connection import WebSocket
 from gateway.edge.edge import Edge
+from gateway.edge.opening import Opening
 from gateway.edge.wheel import TICK_SECONDS
 
 __all__ = ["Listener", "frame", "listen"]
@@ -62,13 +63,14 @@ async def listen(edge: Edge, address: str, origins: Sequence[str]) -> Listener:
     host, _, port = address.rpartition(":")
     found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     family, kind, protocol, _, where = found[0]
+    opening = Opening(origins)
     sockets: set[WebSocket] = set()
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         bound.bind(where)
-        server = await loop.create_server(lambda: WebSocket(edge, origins, sockets), sock=bound, backlog=_BACKLOG)
+        server = await loop.create_server(lambda: WebSocket(edge, opening, sockets), sock=bound, backlog=_BACKLOG)
     except OSError:
         bound.close()
         raise
