@@ -42,6 +42,8 @@ GRACE: Final = 1.0
 """Seconds that clients have between `goaway` and `bye` in a drain."""
 COLLECT: Final = (20_000, 10, 20)
 """How many objects more there are before the collector looks: at the newest, so often at newer ones, at all."""
+TOKENS_PER_SESSION: Final = 2
+"""Verified tokens remembered for each session that there may be: some come and go, and a refresh brings a second."""
 REFRESH_KEYS: Final = 300.0
 """Seconds between two looks at `jwks_url`."""
 
@@ -99,7 +101,8 @@ async def _close(house: House) -> None:
 
 async def _verifier(settings: Settings) -> Verifier:
     believed = await asyncio.to_thread(keys.client_keys, settings)
-    return Verifier(believed, issuer=settings.clients.issuer, audience=settings.clients.audience)
+    clients, capacity = settings.clients, TOKENS_PER_SESSION * settings.listen.max_sessions
+    return Verifier(believed, issuer=clients.issuer, audience=clients.audience, capacity=capacity)
 
 
 async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Final
 
 import msgspec
@@ -65,6 +66,12 @@ class _Payload(msgspec.Struct, frozen=True):
     role: Role = Role.PARTICIPANT
 
 
+@lru_cache(maxsize=4096)
+def _shared(calls: tuple[str, ...]) -> frozenset[str]:
+    """The calls as a set: one for all whose tokens name the same, since a token may be remembered for each of them."""
+    return frozenset(calls)
+
+
 def judge(payload: bytes, *, issuer: str, audience: str, now: datetime) -> Claims:
     """The claims in a genuine token's payload. Raises `Expired` where only time is wrong, else `BadToken`."""
     try:
@@ -85,7 +92,7 @@ def judge(payload: bytes, *, issuer: str, audience: str, now: datetime) -> Claim
         raise Expired
     return Claims(
         participant=claims.sub,
-        calls=frozenset(claims.calls),
+        calls=_shared(claims.calls),
         role=claims.role,
         name=claims.name,
         expires_at=datetime.fromtimestamp(claims.exp, UTC),

@@ -87,6 +87,13 @@ class Keys:
             raise KeysRefused("the key set has no key for EdDSA, ES256 or RS256")
         return cls(keys)
 
+    def same_as(self, other: Keys) -> bool:
+        """Whether the same tokens are genuine by both."""
+        return self._prints() == other._prints()
+
+    def _prints(self) -> dict[str, tuple[str, str]]:
+        return {key_id: (each.algorithm, each.key.thumbprint()) for key_id, each in self._keys.items()}
+
     def find(self, key_id: object, algorithm: object) -> _Key | None:
         """The key a token names, or the only one where it names none; None unless it is for `algorithm`."""
         if key_id is None and len(self._keys) == 1:
@@ -234,7 +241,8 @@ def _payload(token: str, keys: Keys) -> bytes:
 class Verifier:
     """Verifies tokens with one configuration and remembers the good ones; owned by the loop.
 
-    A token is remembered by its SHA-256 digest only, and at most `capacity` of them, the latest used.
+    A token is remembered by its SHA-256 digest only, and at most `capacity` of them, the latest used; each takes about
+    400 bytes. With fewer than there are sessions, none would be known when all of them come back at once.
     """
 
     def __init__(self, keys: Keys, *, issuer: str, audience: str, capacity: int = 8192) -> None:
@@ -249,9 +257,10 @@ class Verifier:
         return len(self._known)
 
     def replace_keys(self, keys: Keys) -> None:
-        """Believe these keys from now on, and none of the tokens remembered."""
+        """Believe these keys from now on, and none of the tokens remembered if they are others."""
+        if not keys.same_as(self._keys):
+            self._known.clear()
         self._keys = keys
-        self._known.clear()
 
     def verify(self, token: str, now: datetime) -> Claims:
         """As the function `verify`."""

@@ -379,6 +379,21 @@ class TestVerifier:
             verifier.verify(GENUINE, NOW)
         assert caught.value.code == 4401
 
+    def test_the_same_keys_again_forget_nothing(self) -> None:
+        """Keys are read every five minutes: then everybody's next hello would be as dear as the first."""
+        verifier = self.verifier()
+        known = verifier.verify(GENUINE, NOW)
+        verifier.replace_keys(ALL)
+        assert verifier.verify(GENUINE, NOW) is known
+        assert not ALL.same_as(Keys.from_jwks(STRANGER.public_jwks()))
+
+    def test_who_may_join_the_same_calls_shares_their_set(self) -> None:
+        """Memory: ten thousand tokens for one call are remembered at a time."""
+        verifier = self.verifier()
+        first, second = (verifier.verify(claim(jti=jti), NOW) for jti in "ab")
+        assert first is not second
+        assert first.calls is second.calls
+
     def test_only_so_many_are_remembered_and_bad_ones_never(self) -> None:
         """Memory is bounded whatever clients send; the latest used stay."""
         verifier = self.verifier(capacity=3)
