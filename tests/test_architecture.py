@@ -59,9 +59,9 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
 ORDER = (PURE, SERVICE, TABLES, ADAPTER, FACADE, ROOT)
 
 PURE_STANDARD = (
-    {"__future__", "collections", "dataclasses", "datetime", "enum", "heapq", "math", "re", "struct", "typing"}
+    {"__future__", "collections", "dataclasses", "datetime", "enum", "functools", "heapq", "math", "re", "struct"}
     | {"base64", "binascii", "hashlib", "html", "json", "urllib"}
-    | {"pathlib"}
+    | {"pathlib", "typing"}
 )
 """What pure rooms may use of the standard library: no loop, file, socket, thread, clock, chance or log."""
 

@@ -8,7 +8,8 @@ not read.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final, cast
 
@@ -36,13 +37,32 @@ _LOW: Final = 16 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
+def _farewell(code: int, reason: str) -> bytes:
+    return frame(wire.bye(code, reason, Bye(code, reason).retry))
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How the connections of one listener open, and what they speak beyond RFC 6455."""
+
+    opening: Opening
+    longest: int = wire.LONGEST_FRAME
+    """Bytes of the largest message."""
+    farewell: Callable[[int, str], bytes] = _farewell
+    """The frame to say before closing with a code, for a reason; empty for none."""
+
+
 class _Engine(ServerProtocol):
-    """The library's protocol, saying `bye` before it closes on an error, and 4413 for what is too large."""
+    """The library's protocol, saying farewell before it closes on an error, and 4413 for what is too large."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        super().__init__(state=OPEN, max_size=dialect.longest, logger=LOG)
+        self._farewell = dialect.farewell
 
     def fail(self, code: int, reason: str = "") -> None:
         if self.state is OPEN and code != 1006:
             code, reason = (4413, "frame too large") if code == 1009 else (code, "protocol error")
-            self.writes.append(frame(wire.bye(code, reason, Bye(code, reason).retry)))
+            self.writes.append(self._farewell(code, reason))
         super().fail(code, reason)
 
 
@@ -51,11 +71,11 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_buffer",
+        "_dialect",
         "_edge",
         "_ended",
         "_engine",
         "_message",
-        "_opening",
         "_paused",
         "_session",
         "_sockets",
@@ -64,10 +84,10 @@ class WebSocket(asyncio.Protocol):
 
     _to: asyncio.Transport
 
-    def __init__(self, edge: Edge, opening: Opening, sockets: set[WebSocket]) -> None:
+    def __init__(self, edge: Edge, dialect: Dialect, sockets: set[WebSocket]) -> None:
         """`sockets` holds it while it is connected."""
         self._edge = edge
-        self._opening = opening
+        self._dialect = dialect
         self._sockets = sockets
         self._session: Session | None = None
         self._engine: _Engine | None = None
@@ -147,9 +167,9 @@ class WebSocket(asyncio.Protocol):
             self._buffer = data
             return b""
         if end < 0 or end + len(_END_OF_HEAD) > LARGEST_HEAD:
-            answer = self._opening.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            answer = self._dialect.opening.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         else:
-            answer = self._opening.answer(data[: end + len(_END_OF_HEAD)])
+            answer = self._dialect.opening.answer(data[: end + len(_END_OF_HEAD)])
         if not answer.upgraded:
             self._write_last([answer.written], None)
             return b""
@@ -162,7 +182,7 @@ class WebSocket(asyncio.Protocol):
         start = 0
         while not self._ended:
             begin, end = measure(data, start)
-            hopeless = begin > 0 and (data[start + 1] < 0x80 or end - begin > wire.LONGEST_FRAME)
+            hopeless = begin > 0 and (data[start + 1] < 0x80 or end - begin > self._dialect.longest)
             if hopeless:
                 self._consult(session, data[start:])
                 return
@@ -177,7 +197,7 @@ class WebSocket(asyncio.Protocol):
 
     def _consult(self, session: Session, data: bytes) -> None:
         """Let the library judge a frame that is not one whole text; between frames it is not kept."""
-        engine = self._engine or _Engine(state=OPEN, max_size=wire.LONGEST_FRAME, logger=LOG)
+        engine = self._engine or _Engine(self._dialect)
         self._engine = engine
         engine.receive_data(data)
         for event in engine.events_received():
@@ -197,8 +217,10 @@ class WebSocket(asyncio.Protocol):
 
     def _take(self, session: Session, part: Frame) -> None:
         if part.opcode is Opcode.BINARY:
-            self._edge.end(session, Bye(1003, "binary frames are not taken"))
-        elif part.opcode in (Opcode.TEXT, Opcode.CONT):
+            self._edge.heard_binary(session)
+        if self._ended:
+            return
+        if part.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if self._message is None:
                 self._message = bytearray()
             self._message += part.data

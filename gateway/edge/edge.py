@@ -132,6 +132,10 @@ class Edge:
         except Bye as bye:
             self.end(session, bye)
 
+    def heard_binary(self, session: Session) -> None:
+        """A binary message begins: none is taken."""
+        self.end(session, Bye(1003, "binary frames are not taken"))
+
     def writable(self, session: Session) -> None:
         """What was unsent has drained: a session that was behind gets fresh state instead of what it missed."""
         if session.behind and session.phase is Phase.OPEN:

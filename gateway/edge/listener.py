@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gateway.core.framing import frame
-from gateway.edge.connection import WebSocket
+from gateway.edge.connection import Dialect, WebSocket
 from gateway.edge.edge import Edge
 from gateway.edge.opening import Opening
 from gateway.edge.wheel import TICK_SECONDS
@@ -54,8 +54,10 @@ class Listener:
         self._edge.tick()
 
 
-async def listen(edge: Edge, address: str, origins: Sequence[str]) -> Listener:
+async def listen(edge: Edge, address: str, origins: Sequence[str] = (), *, dialect: Dialect | None = None) -> Listener:
     """Listen on `address` (`host:port`, port 0 for any) for browsers of `origins` and for all that are none.
+
+    `dialect` is for who does not speak the gateway's protocol; it knows its origins itself.
 
     Raises `OSError` where the address cannot be bound.
     """
@@ -63,14 +65,14 @@ async def listen(edge: Edge, address: str, origins: Sequence[str]) -> Listener:
     host, _, port = address.rpartition(":")
     found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     family, kind, protocol, _, where = found[0]
-    opening = Opening(origins)
+    spoken = dialect or Dialect(Opening(origins))
     sockets: set[WebSocket] = set()
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         bound.bind(where)
-        server = await loop.create_server(lambda: WebSocket(edge, opening, sockets), sock=bound, backlog=_BACKLOG)
+        server = await loop.create_server(lambda: WebSocket(edge, spoken, sockets), sock=bound, backlog=_BACKLOG)
     except OSError:
         bound.close()
         raise
