@@ -51,7 +51,7 @@ class Recorder:
     def join(self, session: Session, frame: wire.Join) -> None:
         self.heard.append(("join", session, frame))
         self.sessions.append(session)
-        session.joined[CallKey(session.organization, frame.call)] = frame.call
+        session.enter(CallKey(session.organization, frame.call), frame.call)
         self.show(session, frame.id)
 
     def show(self, session: Session, join: str | None) -> None:

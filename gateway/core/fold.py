@@ -135,7 +135,7 @@ def _session_joined(call: Call, fact: facts.SessionJoined) -> None:
     presence = call.presences[fact.presence]
     if fact.role is Role.PARTICIPANT:
         _promote(call, presence, fact.at)
-    presence.join(fact.session, fact.device)
+    presence.join(fact.session)
 
 
 def _promote(call: Call, presence: Presence, at: datetime) -> None:
@@ -197,7 +197,9 @@ def _level_proved(call: Call, fact: facts.LevelProved) -> None:
 
 def _notice_overdue(call: Call, fact: facts.NoticeOverdue) -> None:
     for presence in fact.presences:
-        call.presences[presence].overdue.add(fact.notice)
+        late = call.presences[presence]
+        if fact.notice not in late.overdue:
+            late.overdue += (fact.notice,)
 
 
 def confirm(call: Call, fact: facts.AnyFact, entry: int) -> None:

@@ -7,7 +7,7 @@ in time, or with the call. The phases stand in one table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -65,8 +65,8 @@ CLOSING_REASON: Final = {
 class Presence:
     """One participant in one call. Owned by its call; times are the gateway's.
 
-    `participant` is None once erased. `sessions` maps session id to the client's device id. `durable` is set by
-    the commit of its entry.
+    `participant` is None once erased. `sessions` are the ids of those that hold it open, `overdue` those of notices
+    that were recorded so: tuples, for there are few and mostly none. `durable` is set by the commit of its entry.
     """
 
     id: str
@@ -80,11 +80,11 @@ class Presence:
     phase: Phase
     durable: bool = False
     reached: bool = False
-    sessions: dict[str, str | None] = field(default_factory=dict)
+    sessions: tuple[str, ...] = ()
     gone_at: datetime | None = None
     closed_at: datetime | None = None
     closed_reason: str | None = None
-    overdue: set[str] = field(default_factory=set)
+    overdue: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -101,9 +101,10 @@ class Presence:
         """Observers owe nothing."""
         return self.role is Role.PARTICIPANT
 
-    def join(self, session: str, device: str | None) -> None:
+    def join(self, session: str) -> None:
         """A session holds the presence open."""
-        self.sessions[session] = device
+        if session not in self.sessions:
+            self.sessions += (session,)
         self.reached = True
         self.gone_at = None
         self.phase = NEXT.get((self.phase, Input.JOINED), self.phase)
@@ -116,11 +117,11 @@ class Presence:
         """`other` turns out to be the same participant in the same call."""
         self.opened_at = min(self.opened_at, other.opened_at)
         self.role = Role.PARTICIPANT if self.owes or other.owes else self.role
-        self.sessions |= other.sessions
+        self.sessions = _united(self.sessions, other.sessions)
         self.listed |= other.listed
         self.reached |= other.reached
         self.durable |= other.durable
-        self.overdue |= other.overdue
+        self.overdue = _united(self.overdue, other.overdue)
         lost = [each.gone_at for each in (self, other) if each.gone_at is not None]
         self.gone_at = None if self.sessions else max(lost, default=None)
         if self.sessions:
@@ -130,7 +131,7 @@ class Presence:
 
     def lose(self, session: str, at: datetime) -> None:
         """A session is gone; with the last one the presence is away."""
-        self.sessions.pop(session, None)
+        self.sessions = tuple(each for each in self.sessions if each != session)
         if not self.sessions and self.open:
             self.gone_at = at
             self.phase = NEXT.get((self.phase, Input.LOST), self.phase)
@@ -139,7 +140,11 @@ class Presence:
         """The presence is over."""
         self.phase = Phase.CLOSED
         self.closed_at, self.closed_reason = at, reason
-        self.sessions.clear()
+        self.sessions = ()
+
+
+def _united(ours: tuple[str, ...], theirs: tuple[str, ...]) -> tuple[str, ...]:
+    return (*ours, *(each for each in theirs if each not in ours))
 
 
 def closing(presence: Presence, event: Input) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final, Protocol
 
 from gateway.core import wire
@@ -68,6 +69,14 @@ def next_phase(phase: Phase, sent: wire.ClientFrame) -> Phase:
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
+_NOWHERE: Final[Mapping[CallKey, str]] = {}
+
+
+@lru_cache(maxsize=4096)
+def _alone(call: CallKey, name: str) -> Mapping[CallKey, str]:
+    return {call: name}
+
+
 class Socket(Protocol):
     """What a session needs of its connection."""
 
@@ -84,8 +93,9 @@ class Socket(Protocol):
 class Session:
     """One connection and, from phase `GREETING` on, who it speaks for; until then those fields are empty.
 
-    `joined` maps each call to the name the client joined it by and is the hub's to keep. `behind` says that too
-    much is unsent, so that what is sent now is dropped; the hub's `refresh_state` follows when it has drained.
+    `joined` maps each call to the name the client joined it by; the hub keeps it, by `enter` and `quit`, and whoever is
+    in one call only shares it with the others there. `behind` says that too much is unsent, so that what is sent now is
+    dropped; the hub's `refresh_state` follows when it has drained.
     """
 
     __slots__ = (
@@ -131,7 +141,7 @@ class Session:
         self.locale = ""
         self.capabilities: frozenset[str] = frozenset()
         self.expires_at = _NEVER
-        self.joined: dict[CallKey, str] = {}
+        self.joined: Mapping[CallKey, str] = _NOWHERE
 
     def send(self, payload: bytes) -> bool:
         """Send one text frame; False if it was dropped because the session is behind or not open."""
@@ -158,6 +168,22 @@ class Session:
         if self.phase in LIVING:
             self.phase = Phase.LEAVING
             self._socket.finish(1000, "", b"")
+
+    def enter(self, call: CallKey, name: str) -> None:
+        """The session has joined `call`, by this name."""
+        self.joined = {**self.joined, call: name} if self.joined else _alone(call, name)
+
+    def quit(self, call: CallKey) -> str | None:
+        """The session is in `call` no more; the name by which it was, None if it was not."""
+        name = self.joined.get(call)
+        if name is not None:
+            self.joined = {each: known for each, known in self.joined.items() if each != call} or _NOWHERE
+        return name
+
+    def quit_all(self) -> Mapping[CallKey, str]:
+        """The session is in no call any more; those in which it was."""
+        joined, self.joined = self.joined, _NOWHERE
+        return joined
 
     def may(self, call: str) -> bool:
         """Whether the token covers `call`."""

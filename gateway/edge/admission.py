@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 
 from gateway.core import catalogue, wire
 from gateway.core.claims import EVERY_CALL, BadToken, Claims, Expired
 from gateway.core.errors import Bye
 from gateway.core.residency import Placement, Residency, Unserved
 from gateway.core.session import Session
+
+
+@lru_cache(maxsize=128)
+def _shared(capabilities: tuple[str, ...]) -> frozenset[str]:
+    """One set for all whose apps can do the same."""
+    return frozenset(capabilities)
 
 
 class Admission:
@@ -45,7 +52,7 @@ class Admission:
         session.expires_at = claims.expires_at
         session.device = hello.device
         session.locale = catalogue.match(hello.locale)
-        session.capabilities = frozenset(hello.capabilities)
+        session.capabilities = _shared(hello.capabilities)
 
     def renew(self, session: Session, token: str, now: datetime) -> None:
         """A new token for the same participant, which must cover every call the session has joined."""

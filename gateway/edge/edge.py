@@ -64,6 +64,7 @@ class Edge:
         self._strangers = Deadlines[Session](limits.hello_seconds)
         self._greetings = Greetings(limits, now)
         self._behind = Deadlines[Session](limits.behind_seconds)
+        self._fell_behind: Final = self._behind.add  # made once, for it is kept by every session
         self._closing = Deadlines[Socket](limits.close_seconds)
         self._expiries = Expiries[Session]()
         self._pulse = Pulse(limits)
@@ -86,7 +87,7 @@ class Edge:
     def opened(self, socket: Socket, token: str | None) -> Session:
         """The upgrade is done; `token` is the bearer token it carried. The session awaits its hello."""
         self._handshakes.discard(socket)
-        session = Session(socket, self._behind.add)
+        session = Session(socket, self._fell_behind)
         self._strangers.add(session)
         if self._draining:
             self.end(session, Bye(4001, "draining"))

@@ -7,52 +7,50 @@ its successor off the roll. Owned by the loop.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from gateway.core.session import Session
 
 
 class Roll:
-    """The open sessions by participant and by device."""
+    """The open sessions by participant, who has few."""
 
     def __init__(self) -> None:
-        self._sessions: set[Session] = set()
-        self._counts: dict[str, int] = {}
-        self._devices: dict[tuple[str, str], Session] = {}
+        self._sessions: dict[str, tuple[Session, ...]] = {}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return self._count
 
     def __iter__(self) -> Iterator[Session]:
-        return iter(self._sessions)
+        return chain.from_iterable(self._sessions.values())
 
     def __contains__(self, session: Session) -> bool:
-        return session in self._sessions
+        return session in self._sessions.get(session.participant, ())
 
     def count(self, participant: str) -> int:
         """How many sessions the participant has."""
-        return self._counts.get(participant, 0)
+        return len(self._sessions.get(participant, ()))
 
     def on_device(self, participant: str, device: str | None) -> Session | None:
         """The participant's session on that device; None too where the client names no device."""
-        return None if device is None else self._devices.get((participant, device))
+        if device is None:
+            return None
+        return next((each for each in reversed(self._sessions.get(participant, ())) if each.device == device), None)
 
     def enter(self, session: Session) -> None:
         """Put a session on the roll; its participant and device no longer change."""
-        self._sessions.add(session)
-        self._counts[session.participant] = self.count(session.participant) + 1
-        if session.device is not None:
-            self._devices[session.participant, session.device] = session
+        self._sessions[session.participant] = (*self._sessions.get(session.participant, ()), session)
+        self._count += 1
 
     def strike(self, session: Session) -> bool:
         """Take a session off the roll; False if it is not on it."""
-        if session not in self._sessions:
+        here = self._sessions.get(session.participant, ())
+        if session not in here:
             return False
-        self._sessions.remove(session)
-        self._counts[session.participant] -= 1
-        if not self._counts[session.participant]:
-            del self._counts[session.participant]
-        if session.device is not None:
-            holder = (session.participant, session.device)
-            if self._devices.get(holder) is session:
-                del self._devices[holder]
+        if len(here) == 1:
+            del self._sessions[session.participant]
+        else:
+            self._sessions[session.participant] = tuple(each for each in here if each is not session)
+        self._count -= 1
         return True

@@ -71,7 +71,7 @@ class Hub:
             elif session.phase is Phase.OPEN:
                 step = self._interpreter.step(live)
                 attendance.join(step, joining(session))
-                session.joined[live.key] = name
+                session.enter(live.key, name)
                 live.members.add(session)
                 also(live, step)
                 self._interpreter.perform(live, step, reply=lambda: self._fanout.show(live, session, join_id))
@@ -88,7 +88,7 @@ class Hub:
         if self._entrances.defer(session, key, lambda: self.leave(session, frame)):
             return
         live = self._registry.calls.get(key)
-        if session.joined.pop(key, None) is None or live is None:
+        if session.quit(key) is None or live is None:
             session.send(wire.left(id=frame.id))
             return
         step = self._part(live, session, "left")
@@ -111,11 +111,10 @@ class Hub:
 
     def lost(self, session: Session, reason: str) -> None:
         """The session is gone from all its calls: `left`, `disconnected` or `slow`."""
-        for key in session.joined:
+        for key in session.quit_all():
             live = self._registry.calls.get(key)
             if live is not None:
                 self._interpreter.perform(live, self._part(live, session, reason))
-        session.joined.clear()
 
     def refresh_state(self, session: Session) -> None:
         """The session has caught up: one fresh state per call makes good whatever was dropped."""

@@ -88,8 +88,9 @@ class Naming:
         live.ink.salts.update(source.ink.salts)
         live.call.unserved |= source.call.unserved
         for session in source.members:
-            name = session.joined.pop(source.key, source.key.call)
-            session.joined.setdefault(live.key, name)
+            name = session.quit(source.key) or source.key.call
+            if live.key not in session.joined:
+                session.enter(live.key, name)
             if session in source.audience:
                 live.audience.setdefault(session, name)
         live.members |= source.members

@@ -49,8 +49,8 @@ def test_who_is_listed_never_expires() -> None:
 def test_two_sessions_hold_one_presence() -> None:
     """It is away when the last of them is gone."""
     presence = fresh()
-    presence.join("s1", "phone")
-    presence.join("s2", None)
+    presence.join("s1")
+    presence.join("s2")
     presence.lose("s1", moment(1))
     assert (presence.phase, presence.gone_at) == (Phase.CONNECTED, None)
     presence.lose("s2", moment(2))
@@ -60,7 +60,7 @@ def test_two_sessions_hold_one_presence() -> None:
 def test_losing_a_session_that_was_never_there_takes_nobody_away() -> None:
     """Nor one that was lost before."""
     presence = fresh()
-    presence.join("s1", None)
+    presence.join("s1")
     presence.lose("s0", moment(1))
     assert presence.phase is Phase.CONNECTED
 
@@ -68,9 +68,9 @@ def test_losing_a_session_that_was_never_there_takes_nobody_away() -> None:
 def test_who_comes_back_is_not_gone() -> None:
     """And has been reached all along."""
     presence = fresh()
-    presence.join("s1", None)
+    presence.join("s1")
     presence.lose("s1", moment(1))
-    presence.join("s2", None)
+    presence.join("s2")
     assert (presence.phase, presence.gone_at, presence.departed_at) == (Phase.CONNECTED, None, None)
     assert presence.reached
 
@@ -83,16 +83,16 @@ def test_who_never_had_a_session_was_never_reached() -> None:
 def test_a_closed_presence_holds_no_session() -> None:
     """It keeps why and when it ended."""
     presence = fresh()
-    presence.join("s1", None)
+    presence.join("s1")
     presence.close("left", moment(3))
-    assert (presence.open, presence.sessions) == (False, {})
+    assert (presence.open, presence.sessions) == (False, ())
     assert (presence.closed_reason, presence.closed_at, presence.departed_at) == ("left", moment(3), moment(3))
 
 
 def test_someone_who_was_lost_first_departed_then() -> None:
     """Not when nobody came back in time."""
     presence = fresh()
-    presence.join("s1", None)
+    presence.join("s1")
     presence.lose("s1", moment(1))
     presence.close("disconnected", moment(121))
     assert presence.departed_at == moment(1)
@@ -111,7 +111,7 @@ def test_one_person_in_two_merged_calls_was_there_from_the_first_moment() -> Non
     """What either knows holds: sessions, rosters, having been reached."""
     early, late = fresh(listed=True), fresh()
     late.opened_at = moment(5)
-    late.join("s2", None)
+    late.join("s2")
     late.absorb(early)
     assert (late.opened_at, late.listed, late.reached, late.phase) == (moment(0), True, True, Phase.CONNECTED)
 
@@ -119,10 +119,10 @@ def test_one_person_in_two_merged_calls_was_there_from_the_first_moment() -> Non
 def test_one_person_in_two_merged_calls_is_here_if_here_in_either() -> None:
     """Lost in one and connected in the other is connected; lost in one and listed in the other is away."""
     here, gone, listed = fresh(), fresh(), fresh(listed=True)
-    here.join("s1", None)
-    gone.join("s2", None)
+    here.join("s1")
+    gone.join("s2")
     gone.lose("s2", moment(3))
     listed.absorb(gone)
     assert (listed.phase, listed.gone_at) == (Phase.AWAY, moment(3))
     gone.absorb(here)
-    assert (gone.phase, gone.gone_at, gone.sessions) == (Phase.CONNECTED, None, {"s1": None})
+    assert (gone.phase, gone.gone_at, gone.sessions) == (Phase.CONNECTED, None, ("s1",))
