@@ -24,6 +24,7 @@ from gateway.control.server import ControlServer, application
 from gateway.core.errors import Refusal
 from gateway.core.tokens import Verifier, mint
 from gateway.core.types import Role
+from gateway.descriptors import LATE, OTHERS, allowed, fit
 from gateway.edge.edge import Edge
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
@@ -208,8 +209,19 @@ async def _refresh_keys(settings: Settings, verifier: Verifier) -> None:
 
 
 def _limits(settings: Settings) -> Limits:
-    ping = max(1, round(settings.listen.ping_seconds))
-    return Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=settings.listen.max_sessions)
+    """What was configured, as far as there are descriptors for it."""
+    ping, wanted = max(1, round(settings.listen.ping_seconds)), settings.listen.max_sessions
+    descriptors = allowed()
+    limits = fit(Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=wanted), descriptors)
+    if limits.sessions < wanted:
+        _LOG.warning(
+            "fewer sessions than configured: `ulimit -n` is too low",
+            sessions=limits.sessions,
+            max_sessions=wanted,
+            descriptors=descriptors,
+            needed=OTHERS + LATE + wanted,
+        )
+    return limits
 
 
 def _topics(settings: Settings) -> dict[str, str]:

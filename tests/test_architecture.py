@@ -37,7 +37,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway": {
         SERVICE: "lateness log metrics",
         ADAPTER: "mqtt outbound",
-        ROOT: "__main__ app clock config house keys possession ready settings",
+        ROOT: "__main__ app clock config descriptors house keys possession ready settings",
     },
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",

@@ -58,6 +58,7 @@ class Edge:
         self.frames_written = 0
         """Frames handed to sockets since the last tick; sockets count here."""
         self._draining = False
+        self._connections = 0
         self._quiet = asyncio.Event()
         self._roll = Roll()
         self._handshakes = Deadlines[Socket](limits.handshake_seconds)
@@ -77,8 +78,12 @@ class Edge:
 
     def admit(self, socket: Socket) -> None:
         """A connection was accepted; it has not said anything yet."""
+        self._connections += 1
         self._handshakes.add(socket)
-        if len(self._handshakes) + len(self._strangers) > self.limits.strangers:
+        if self._connections > self.limits.connections:
+            # Whoever is asked politely keeps a descriptor meanwhile. Where nobody else waits, it is the new one.
+            self._handshakes.pop_oldest().abort()
+        elif len(self._handshakes) + len(self._strangers) > self.limits.strangers:
             if len(self._handshakes) > len(self._strangers):
                 self._handshakes.pop_oldest().abort()
             else:
@@ -163,6 +168,7 @@ class Edge:
 
     def gone(self, socket: Socket) -> None:
         """The connection is no more."""
+        self._connections -= 1
         self._handshakes.discard(socket)
         self._closing.discard(socket)
         if not self._closing:

@@ -27,5 +27,7 @@ class Limits:
     sessions: int = 50_000
     strangers: int = 8192
     """Connections that have not said who they are; beyond that the one that waited longest is closed."""
+    connections: int = 60_000
+    """Sockets in all, whoever is behind them; beyond that the one that waited longest for its handshake is cut."""
     reconnects_per_second: int = 500
     """How a drain spreads the clients' return."""

@@ -21,6 +21,8 @@ __all__ = ["Listener", "frame", "listen"]
 # The kernel would take megabytes for a client that does not read, and nobody would notice that it is behind.
 _KERNEL_BUFFER: Final = 64 * 1024
 _BACKLOG: Final = 4096
+_AT_ONCE: Final = 64
+"""Connections asyncio accepts in one turn, before any of them is counted."""
 _TURNS: Final = 100
 """Turns of the loop a cut connection is given to disappear; it needs two."""
 
@@ -72,7 +74,8 @@ async def listen(edge: Edge, address: str, origins: Sequence[str] = (), *, diale
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         bound.bind(where)
-        server = await loop.create_server(lambda: WebSocket(edge, spoken, sockets), sock=bound, backlog=_BACKLOG)
+        server = await loop.create_server(lambda: WebSocket(edge, spoken, sockets), sock=bound, backlog=_AT_ONCE)
+        bound.listen(_BACKLOG)
     except OSError:
         bound.close()
         raise
