@@ -7,86 +7,63 @@ usage, 130 when interrupted; no process is left behind.
 from __future__ import annotations
 
 import asyncio
-import gc
+import io
+import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Final
 
 import click
 import httpx
 import uvloop
+from rich.console import Console
 
 from gateway.core.errors import GatewayError
 
+from . import findings, lockstep, page, show
 from .crew import Crew
-from .lockstep import obey
-from .plan import LEVELS, Plan
+from .drive import Drive
+from .machine import command as typed
+from .machine import machine, versions
+from .options import command
+from .plan import Plan
+from .server import Server
 from .targets import LoadFailed, Target
 from .telling import Telling
+from .watching import Watching
+
+_TEXT: Final = "Put a load on a running gateway, show how it fares, and say what was not proved. See docs/load.md."
 
 
-def levels_of(context: click.Context, parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    """The levels in a list with commas, in their order."""
-    named = value.split(",")
-    if not named or not set(named) <= set(LEVELS):
-        raise click.BadParameter(f"give some of {', '.join(LEVELS)}, with commas")
-    return tuple(level for level in LEVELS if level in named)
-
-
-def command() -> click.Command:
-    """The command line."""
-    options = [
-        click.Option(
-            ["--config"],
-            type=click.Path(path_type=Path),
-            default=Path("gateway.toml"),
-            help="Configuration of the running gateway (gateway.toml).",
-        ),
-        click.Option(["--yardstick"], metavar="URL", help="Load a server that speaks the same frames at URL instead."),
-        click.Option(["--receipts/--no-receipts"], default=True, help="Whether it gives receipts; a gateway does."),
-        click.Option(["--sessions"], type=click.IntRange(1), default=1000, show_default=True),
-        click.Option(
-            ["--calls"], type=click.IntRange(1), default=1, show_default=True, help="Calls they are spread over."
-        ),
-        click.Option(["--participants"], type=click.IntRange(1), help="Participants in each call, instead of --calls."),
-        click.Option(
-            ["--clients"],
-            type=click.IntRange(0),
-            default=0,
-            show_default=True,
-            help="How many of the sessions are real gateway.client clients.",
-        ),
-        click.Option(["--processes"], type=click.IntRange(1), default=1, show_default=True),
-        click.Option(
-            ["--at-once"], type=click.IntRange(1), default=256, show_default=True, help="Connections being opened."
-        ),
-        click.Option(
-            ["--levels"],
-            default="acknowledged",
-            show_default=True,
-            callback=levels_of,
-            help=f"What each session confirms of a notice, with commas: {', '.join(LEVELS)}.",
-        ),
-        click.Option(["--ask-tokens"], is_flag=True, help="Ask the gateway for the tokens though the key is here."),
-        click.Option(["--lockstep"], is_flag=True, help="For another program; docs/load.md says how."),
-        click.Option(["--values"], is_flag=True, help="In lockstep, say each time by itself, too."),
-    ]
-    return click.Command(
-        "load_test",
-        params=list[click.Parameter](options),
-        callback=start,
-        help=__doc__.partition("\n")[0] if __doc__ else "",
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-
-
-def start(*, participants: int | None, **wishes: object) -> None:
-    """Run the load that the command line asks for."""
-    plan = Plan(**wishes)  # type: ignore[arg-type]  # click has checked each of them
-    status = 0
+def main(
+    *,
+    participants: int | None,
+    json_file: Path | None,
+    html_file: Path | None,
+    compare: tuple[Path, Path] | None,
+    **wishes: Any,
+) -> None:
+    """Do what the command line asks for."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a sign gets a question mark, not a traceback.
+        sys.stdout.reconfigure(errors="replace")
     try:
-        plan.check()
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(plan, plan.target()))
+        status = 0
+        if compare:
+            _compare(compare, html_file)
+        else:
+            plan = Plan(**wishes)
+            if participants:
+                plan = replace(plan, calls=max(1, plan.sessions // participants))
+            plan.check()
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                found = runner.run(_run(plan, plan.target()))
+            if found is not None:
+                _write(found, json_file, html_file)
+                show.show(Console(), found)
+                status = 1 if found["unproved"] else 0
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 130
     except (LoadFailed, GatewayError, httpx.HTTPError) as error:
@@ -95,28 +72,45 @@ def start(*, participants: int | None, **wishes: object) -> None:
     sys.exit(status)
 
 
-async def run(plan: Plan, target: Target) -> None:
-    """The whole load. Raises LoadFailed."""
+async def _run(plan: Plan, target: Target) -> findings.Findings | None:
+    """The whole load; nothing is found in lockstep, where it was said. Raises LoadFailed."""
     calls = plan.names()
+    telling, server = Telling(target, calls), Server([target.url, target.control])
+    about = {"command": typed("scripts/load_test"), "machine": machine(server.cores()), "versions": versions()}
     crew = await Crew.start(plan.orders(target.url, calls, await target.tokens(plan.sessions, calls)))
-    gc.freeze()
     try:
-        telling = Telling(target, calls)
-        await obey(plan, target, crew, telling)
-        await settle(plan, target, crew, telling)
+        if plan.lockstep:
+            await lockstep.obey(plan, target, crew, telling)
+            return None
+        with show.Progress() as progress:
+            control = target.control if plan.metrics else ""
+            watching = Watching(crew, server, control, lambda: telling.told, progress.show)
+            drive = Drive(plan, crew, telling, server, watching)
+            watched = asyncio.create_task(watching.run(), name="watching")
+            try:
+                await drive.run()
+            finally:
+                watched.cancel()
+                await watching.close()
+        covered = await target.cover(calls, plan.levels[-1])
+        return findings.findings(plan, drive.phases, watching.rows, covered, about)
     finally:
         await crew.end()
 
 
-async def settle(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None:
-    """The server's word, and the sessions' own, once it is over. Raises LoadFailed where they do not agree."""
-    found = await crew.take()
-    if found.behind or found.faults:
-        raise LoadFailed(f"{found.behind} notices not proved; faults: {dict(found.faults)}")
-    covered = await target.cover(telling.calls, plan.levels[-1])
-    if covered is not None and covered.proved != telling.told * plan.sessions // plan.calls:
-        raise LoadFailed(f"the gateway counts {covered.proved} proofs")
+def _write(found: Mapping[str, Any], json_file: Path | None, html_file: Path | None) -> None:
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=1) + "\n")
+    if html_file:
+        html_file.write_text(page.page(found))
+
+
+def _compare(files: tuple[Path, Path], html_file: Path | None) -> None:
+    left, right = (findings.read(each) for each in files)
+    show.compare(Console(), left, right)
+    if html_file:
+        html_file.write_text(page.comparison(left, right))
 
 
 if __name__ == "__main__":
-    command()()
+    command(main, _TEXT)()

@@ -23,7 +23,7 @@ class Clients:
         self._url, self._who, self._tally, self._tasks = url, who, tally, tasks
         self._clients: list[Client] = []
         self._following: list[asyncio.Task[None]] = []
-        self._heard = self._proved = 0
+        self._proved = 0
 
     def __len__(self) -> int:
         """How many there are."""
@@ -36,8 +36,8 @@ class Clients:
 
     @property
     def behind(self) -> int:
-        """How many notices were heard and are not proved."""
-        return self._heard - self._proved
+        """How many events were not proved."""
+        return sum(call.events for _, call in self._who) - self._proved
 
     async def enter(self) -> None:
         """All of them, connected and in their calls."""
@@ -68,7 +68,6 @@ class Clients:
         occurred_at = rfc3339(given.occurred_at) if given.occurred_at else ""
         heard = Heard("notice", notice=given.id, digest=given.digest, occurred_at=occurred_at)
         notice = self._tally.learn(call, heard)
-        self._heard += 1
         self._tally.told(notice)
         say = {"received": given.received, "displayed": given.displayed, "acknowledged": given.acknowledge}
         for place, proof in enumerate(notice.proofs):

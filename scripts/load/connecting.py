@@ -94,7 +94,8 @@ class Connecting:
             due += random.expovariate(rate)
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             session = random.choice(sessions)  # noqa: S311 - no secret
-            if session.drop():
+            if session.entered:
+                session.drop()
                 self._tally.counts["dropped"] += 1
                 self._later(random.uniform(0.0, back), session)  # noqa: S311 - no secret
 

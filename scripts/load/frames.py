@@ -23,9 +23,9 @@ TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 
 
 class Heard(msgspec.Struct):
-    """A frame of the gateway, as far as the load looks."""
+    """A frame of the gateway, as far as the load looks; a notice within a state has no type."""
 
-    type: str
+    type: str = "notice"
     notice: str = ""
     digest: str = ""
     level: str = ""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .crew import Crew, Sum
-from .orders import Connect, Event, Read, Round, Storm
+from .orders import Connect, Event, Read, Round, Settle, Storm
 from .plan import Plan
 from .targets import PATIENCE, LoadFailed, Target
 from .telling import Telling
@@ -76,11 +76,26 @@ async def obey(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None
         elif word in ("stall", "resume"):
             slow = word == "stall"
             await crew.do(Read(not slow))
+            if not slow:
+                await crew.do(Settle(PATIENCE))
             say({"reading": not slow})
         else:
             say(await turn(plan, crew, telling))
     if slow:
         await crew.do(Read(on=True))
+    await crew.do(Settle(PATIENCE))
+    await agree(plan, target, crew, telling)
+
+
+async def agree(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None:
+    """Raises LoadFailed where the server's own word, or the sessions', is that something is not proved."""
+    found = await crew.take()
+    if found.behind:
+        raise LoadFailed(f"{found.behind} notices not proved; faults: {dict(found.faults)}")
+    covered = await target.cover(telling.calls, plan.levels[-1])
+    owed = telling.told * plan.sessions // plan.calls
+    if covered is not None and (covered.owed != owed or covered.proved != owed):
+        raise LoadFailed(f"the gateway counts {covered.proved} proofs of {covered.owed} owed, not {owed}")
 
 
 async def turn(plan: Plan, crew: Crew, telling: Telling) -> dict[str, Any]:

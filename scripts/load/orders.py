@@ -35,13 +35,14 @@ class Connect(msgspec.Struct, tag="connect", tag_field="do"):
 
 
 class Event(msgspec.Struct, tag="event", tag_field="do"):
-    """An event with the time `at` is being sent; with `whole`, report when every session has done its part.
+    """An event with the time `at` is being sent, in `calls` by their places (none: in all).
 
-    `values` asks for each time by itself.
+    With `whole`, report when every session has done its part; `values` asks for each time by itself.
     """
 
     at: str
     began_at: float
+    calls: list[int] = []
     whole: bool = False
     values: bool = False
 
@@ -63,6 +64,12 @@ class Storm(msgspec.Struct, tag="storm", tag_field="do"):
     """Drop everyone at once, and let them come back."""
 
 
+class Settle(msgspec.Struct, tag="settle", tag_field="do"):
+    """Wait until everyone is there and has proved everything, or until nothing has changed for `patience` seconds."""
+
+    patience: float
+
+
 class Take(msgspec.Struct, tag="take", tag_field="do"):
     """Report everything since the last time."""
 
@@ -71,7 +78,7 @@ class Leave(msgspec.Struct, tag="leave", tag_field="do"):
     """Say good-bye and end."""
 
 
-Order = Prepare | Connect | Event | Churn | Read | Storm | Take | Leave
+Order = Prepare | Connect | Event | Churn | Read | Storm | Settle | Take | Leave
 
 
 class Done(msgspec.Struct, tag="done", tag_field="is"):

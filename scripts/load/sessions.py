@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Final, cast
 
+import msgspec
+
 from gateway.core.framing import measure
 
 from .frames import CLOSE, DECODER, HEAD_END, PING, SWITCHED, TEXT, Heard, framed, pong
@@ -101,13 +103,11 @@ class Session(asyncio.Protocol):
         self.began_at = time.perf_counter()
         self.joined = asyncio.get_running_loop().create_future()
 
-    def drop(self) -> bool:
-        """Cut the connection without a word; False if there is none."""
-        if self._to is None:
-            return False
-        self.dropped = True
-        self._to.abort()
-        return True
+    def drop(self) -> None:
+        """Cut the connection, if there is one, without a word."""
+        if self._to is not None:
+            self.dropped = True
+            self._to.abort()
 
     def leave(self) -> None:
         """Go, as a participant who leaves."""
@@ -132,22 +132,31 @@ class Session(asyncio.Protocol):
         return self._to is not None
 
     @property
+    def entered(self) -> bool:
+        """Whether it is connected and in its call."""
+        return self._to is not None and self.joined.done() and not self.dropped
+
+    @property
     def unheard(self) -> int:
-        """How many notices of the call it has not heard of."""
-        return (self._call.bits & ~self._heard).bit_count()
+        """How many events of the call it has not heard of."""
+        return self._call.events - self._heard.bit_count()
 
     @property
     def behind(self) -> int:
-        """How many notices of the call it has not proved; or not heard of, where there are no receipts."""
-        done = self._proved if self._tally.manner.receipts else self._heard
-        return (self._call.bits & ~done).bit_count()
+        """How many events of the call it has not proved; or not heard of, where there are no receipts."""
+        return self._call.events - (self._proved if self._tally.manner.receipts else self._heard).bit_count()
 
     def _hear(self, notice: Notice) -> None:
         if self._heard & notice.bit:
             self._tally.counts["repeated"] += 1  # a reminder: it is confirmed already, or will be
             return
         self._heard |= notice.bit
-        self._tally.told(notice)
+        if self.slow:
+            self._caught_up |= notice.bit  # its own doing, so it says nothing about the server
+            if not self._tally.manner.receipts:
+                self._tally.settle()
+        else:
+            self._tally.told(notice)
         self._confirm(notice)
 
     def _confirm(self, notice: Notice) -> None:
@@ -182,8 +191,9 @@ class Session(asyncio.Protocol):
     def _prove(self, proof: Proof, acked_at: float) -> None:
         now = time.perf_counter()
         del self._awaiting[proof]
-        proof.confirmed.append(now - acked_at)
         notice = proof.notice
+        if not self.slow:
+            proof.confirmed.append(now - acked_at)
         self._tally.fresh[notice.id] = notice
         if proof.last and not self._proved & notice.bit:
             self._proved |= notice.bit
@@ -210,7 +220,7 @@ class Session(asyncio.Protocol):
             elif data[start] == PING and self._to is not None:
                 self._to.write(pong(data[begin:end]))
             elif data[start] == CLOSE and not self.dropped:
-                self._tally.fault(f"closed with {int.from_bytes(data[begin : begin + 2], 'big')}")
+                self._fault(f"closed with {int.from_bytes(data[begin : begin + 2], 'big')}")
             start = end
         self._rest = data[start:]
 
@@ -240,7 +250,10 @@ class Session(asyncio.Protocol):
         elif payload.startswith(_STATE) and _NOTHING_OWED in payload:
             self._enter(())
             return
-        self._consider(DECODER.decode(payload), frame)
+        try:
+            self._consider(DECODER.decode(payload), frame)
+        except msgspec.MsgspecError as error:
+            self._tally.fault(f"a frame that cannot be read: {error}")
 
     def _consider(self, heard: Heard, frame: bytes) -> None:
         assert self._to is not None
@@ -250,8 +263,14 @@ class Session(asyncio.Protocol):
             self._enter(heard.notices)
         elif heard.type == "ping":
             self._to.write(self._tally.pong(heard.at))
-        elif heard.type in ("error", "bye"):
-            self._tally.fault(f"{heard.type} {heard.code}")
+        elif heard.type == "error":
+            self._fault(f"error {heard.code}")
+
+    def _fault(self, what: str) -> None:
+        if self.slow:
+            self._tally.counts["too slow"] += 1
+        else:
+            self._tally.fault(what)
 
     def _enter(self, owed: tuple[()] | list[Heard]) -> None:
         """The state came: catch up with what it says is owed, and say again what has no receipt."""
@@ -260,10 +279,10 @@ class Session(asyncio.Protocol):
             self.joined.set_result(None)
         for heard in owed:
             notice = self._tally.learn(self._call, heard)
-            if not self._heard & notice.bit:
-                self._heard |= notice.bit
-                self._caught_up |= notice.bit
+            self._heard |= notice.bit
+            self._caught_up |= notice.bit
             self._confirm(notice)
         for proof in list(self._awaiting):
             if not any(proof.notice.id == each.notice for each in owed):
+                self._caught_up |= proof.notice.bit
                 self._ack(proof)

@@ -81,19 +81,15 @@ NOTHING: Final = Notice(Heard("notice"), b"", 0, 0.0, Manner(("received",)))
 
 
 class Call:
-    """One call as the sessions of this process know it."""
+    """One call as the sessions of this process know it; `events` counts what they must hear of."""
 
-    __slots__ = ("name", "newest", "notices")
+    __slots__ = ("events", "name", "newest", "notices")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.events = 0
         self.newest = NOTHING
         self.notices: dict[str, Notice] = {}
-
-    @property
-    def bits(self) -> int:
-        """All notices told so far, as sessions note them."""
-        return (1 << len(self.notices)) - 1
 
 
 @dataclass

@@ -10,7 +10,7 @@ import asyncio
 import gc
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,7 @@ from .orders import (
     Read,
     Report,
     Round,
+    Settle,
     Storm,
     Take,
     Taken,
@@ -44,6 +45,8 @@ from .sessions import Session
 from .tally import Call, Manner, Tally
 
 _LONGEST_LINE: Final = 256 * 1024 * 1024
+_LOOK: Final = 0.1
+"""Seconds between two looks at who is behind."""
 _GENERATIONS: Final = (100_000, 50, 100)
 """When the collector looks: hardly ever, for nothing here makes cycles by the thousand."""
 
@@ -75,35 +78,18 @@ class Worker:
         self._whole: Event | None = None
         self._cpu_before = 0.0
         self._tally.done = self._complete
+        self._reported = Counter[str](), Counter[str]()
 
     async def do(self, order: Order) -> None:
         """Carry out one order."""
-        began_at, cpu = time.perf_counter(), time.process_time()
-        match order:
-            case Event():
-                self._tally.event(order.at, order.began_at)
-                if order.whole:
-                    self._whole, self._cpu_before = order, cpu
-                    self._tally.awaited = sum(each.reading for each in self._sessions) + len(self._clients)
-                return
-            case Take():
-                say(self._taken())
-                return
-            case Connect():
-                await self._clients.enter()
-                await self._connecting.open(deque(self._sessions), order.rate)
-                gc.collect()
-                gc.freeze()
-            case Churn():
-                self._connecting.churn(self._sessions, order.rate, order.back)
-            case Read():
-                for each in self._sessions:
-                    if each.slow:
-                        each.read(on=order.on)
-            case Storm():
-                await self._connecting.open(deque(each for each in self._sessions if each.drop()), 0.0)
-        kind = type(order).__name__.lower()
-        say(Done(kind, time.perf_counter() - began_at, time.process_time() - cpu))
+        if isinstance(order, Event):
+            self._expect(order)
+        elif isinstance(order, Take):
+            say(self._taken())
+        else:
+            began_at, cpu = time.perf_counter(), time.process_time()
+            await self._carry_out(order)
+            say(Done(type(order).__name__, time.perf_counter() - began_at, time.process_time() - cpu))
 
     def late(self, seconds: float) -> None:
         """The loop ran something so many seconds after it was due."""
@@ -138,6 +124,46 @@ class Worker:
             )
             before, cpu, without = now, cpu_now, without_now
 
+    def _expect(self, event: Event) -> None:
+        self._tally.event(event.at, event.began_at)
+        for call in [self._calls[place] for place in event.calls] or self._calls:
+            call.events += 1
+        if event.whole:
+            self._whole, self._cpu_before = event, time.process_time()
+            self._tally.awaited = sum(each.reading for each in self._sessions) + len(self._clients)
+
+    async def _carry_out(self, order: Order) -> None:
+        match order:
+            case Connect():
+                await self._clients.enter()
+                await self._connecting.open(deque(self._sessions), order.rate)
+                gc.collect()
+                gc.freeze()
+            case Churn():
+                self._connecting.churn(self._sessions, order.rate, order.back)
+            case Read():
+                for each in self._sessions:
+                    if each.slow:
+                        each.read(on=order.on)
+            case Storm():
+                here = [each for each in self._sessions if each.entered]
+                for each in here:
+                    each.drop()
+                await self._connecting.open(deque(here), 0.0)
+            case Settle():
+                await self._settle(order.patience)
+
+    async def _settle(self, patience: float) -> None:
+        left, moved_at = (0, 0), time.perf_counter()
+        while time.perf_counter() - moved_at < patience:
+            behind = sum(each.behind for each in self._sessions) + self._clients.behind
+            away = sum(not each.entered for each in self._sessions)
+            if not behind and not away:
+                return
+            if (behind, away) != left:
+                left, moved_at = (behind, away), time.perf_counter()
+            await asyncio.sleep(_LOOK)
+
     def _complete(self) -> None:
         order = self._whole
         assert order is not None
@@ -149,9 +175,11 @@ class Worker:
 
     def _taken(self) -> Taken:
         histograms = self._tally.take()
+        counts, faults = self._tally.counts - self._reported[0], self._tally.faults - self._reported[1]
+        self._reported = self._tally.counts.copy(), self._tally.faults.copy()
         return Taken(
-            dict(self._tally.counts),
-            dict(self._tally.faults),
+            dict(counts),
+            dict(faults),
             sum(each.unheard for each in self._sessions),
             sum(each.behind for each in self._sessions) + self._clients.behind,
             histograms,
