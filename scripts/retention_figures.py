@@ -21,27 +21,14 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.lateness import INTERVAL, delays
+from load.metrics import quantile, read
 
-METRIC: Final = "gateway_event_loop_lag_seconds_bucket"
 FEW: Final = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 
 def lag(url: str) -> dict[float, int]:
     """How often the gateway's loop was late by at most so many seconds, since it started."""
-    text = httpx.get(f"{url}/metrics", trust_env=False).text
-    lines = [line for line in text.splitlines() if line.startswith(METRIC)]
-    return {float(line.split('"')[1]): int(float(line.split()[-1])) for line in lines}
-
-
-def of_buckets(buckets: Mapping[float, int], part: float) -> float:
-    """The quantile of a histogram of cumulated counts, linear within a bucket; of 1 the last bucket's upper bound."""
-    wanted, below, before = part * max(buckets.values(), default=0), 0.0, 0
-    for bound, count in sorted(buckets.items()):
-        if count >= wanted and count > before:
-            inside = (wanted - before) / (count - before)
-            return bound if part == 1.0 or bound == float("inf") else below + (bound - below) * inside
-        below, before = bound, count
-    return 0.0
+    return read(httpx.get(f"{url}/metrics", trust_env=False).text).lag
 
 
 def of_values(values: Sequence[float], part: float) -> float:
@@ -77,7 +64,7 @@ class Span:
             "memory_mib": self.memory / 2**20,
             "notices": len(self.frames),
             "looks": max(self.lag.values(), default=0),
-            "lag": {name: of_buckets(self.lag, part) * 1e3 for name, part in FEW.items()},
+            "lag": {name: quantile(self.lag, part) * 1e3 for name, part in FEW.items()},
             **{
                 name: {each: of_values(values, part) * 1e3 for each, part in FEW.items()}
                 for name, values in lists.items()

@@ -30,7 +30,7 @@ from .machine import machine, versions
 from .options import command
 from .plan import Plan
 from .server import Server
-from .targets import LoadFailed, Target
+from .targets import Covered, LoadFailed, Target
 from .telling import Telling
 from .watching import Watching
 
@@ -92,7 +92,10 @@ async def _run(plan: Plan, target: Target) -> findings.Findings | None:
             finally:
                 watched.cancel()
                 await watching.close()
-        covered = await target.cover(calls, plan.levels[-1])
+        try:
+            covered: Covered | str | None = await target.cover(calls, plan.levels[-1])
+        except httpx.HTTPError as error:
+            covered = str(error) or type(error).__name__
         return findings.findings(plan, drive.phases, watching.rows, covered, about)
     finally:
         await crew.end()

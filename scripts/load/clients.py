@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from gateway.client import Client, ClientClosed, Notice, connect
+from gateway.client import Client, ClientError, Notice, connect
 from gateway.core.types import rfc3339
 
 from .frames import Heard
@@ -43,8 +43,12 @@ class Clients:
         """All of them, connected and in their calls."""
         for number, (token, call) in enumerate(self._who):
             began_at = time.perf_counter()
-            client = await connect(self._url, token=token).__aenter__()
-            await client.join(call.name)
+            try:
+                client = await connect(self._url, token=token).__aenter__()
+                await client.join(call.name)
+            except (ClientError, OSError) as error:
+                self._tally.fault(f"client: {error}")
+                continue
             self._tally.connects.append(time.perf_counter() - began_at)
             self._clients.append(client)
             self._following.append(self._tasks.create_task(self._follow(client, call), name=f"client {number}"))
@@ -60,7 +64,7 @@ class Clients:
         try:
             async for each in client.notices(call.name):
                 await self._confirm(each, call)
-        except ClientClosed as error:
+        except ClientError as error:
             if self._clients:
                 self._tally.fault(f"client: {error}")
 

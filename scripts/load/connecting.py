@@ -22,22 +22,32 @@ _PATIENCE: Final = 60.0
 """Seconds one connection may take until its state is there."""
 _PAUSE: Final = 1.0
 """Seconds until whoever was refused or lost comes back, more or less half of it."""
+_SOURCES: Final = 4
+"""Addresses that a process connects from."""
+_IP_BIND_ADDRESS_NO_PORT: Final = 24
+"""Of ip(7); Python has no name for it before 3.12."""
 _SMALL_BUFFER: Final = 4096
 """Bytes the kernel keeps for a slow session: little, so that the server notices."""
 
 
 class Place(NamedTuple):
-    """Where to connect to; from which address, if that matters."""
+    """Where to connect to, and from which addresses in turn; from any where there are none."""
 
     host: str
     port: int
-    source: str
+    sources: tuple[str, ...]
 
     @classmethod
-    def of(cls, url: str, source: str) -> Self:
-        """The place in a `ws://` URL."""
+    def of(cls, url: str, number: int) -> Self:
+        """The place in a `ws://` URL, for the process with this number.
+
+        Within this machine a process has addresses of its own: one address has 28,232 ports, and the kernel looks for
+        a free one for longer and longer once half of them are taken.
+        """
         parts = urlsplit(url)
-        return cls(parts.hostname or "", parts.port or 80, source)
+        host = parts.hostname or ""
+        sources = (f"127.0.{number + 1}.{each + 1}" for each in range(_SOURCES)) if host.startswith("127.") else ()
+        return cls(host, parts.port or 80, tuple(sources))
 
 
 class Connecting:
@@ -49,6 +59,7 @@ class Connecting:
         self._lasting = [
             tasks.create_task(self._return(), name=f"returning {number}") for number in range(min(64, at_once))
         ]
+        self._opened = 0
         self._churning: asyncio.Task[None] | None = None
 
     async def open(self, waiting: deque[Session], rate: float) -> None:
@@ -119,11 +130,10 @@ class Connecting:
         session.start()
         try:
             async with asyncio.timeout(_PATIENCE):
-                if session.slow:
-                    await loop.create_connection(lambda: session, sock=await self._narrow())
+                if self._place.sources or session.slow:
+                    await loop.create_connection(lambda: session, sock=await self._socket(session))
                 else:
-                    local = (self._place.source, 0) if self._place.source else None
-                    await loop.create_connection(lambda: session, self._place.host, self._place.port, local_addr=local)
+                    await loop.create_connection(lambda: session, self._place.host, self._place.port)
                 await session.joined
         except OSError as error:  # refused, cut, or not in time
             self._tally.counts["refused"] += 1
@@ -132,16 +142,20 @@ class Connecting:
             return False
         return True
 
-    async def _narrow(self) -> socket.socket:
-        """A socket that holds little of what is not read."""
+    async def _socket(self, session: Session) -> socket.socket:
+        """A socket that is connected."""
         made = socket.socket()
         made.setblocking(False)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
         try:
-            if self._place.source:
-                made.bind((self._place.source, 0))
+            if session.slow:
+                made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+            if self._place.sources:
+                # Else bind would choose the port, with no regard to where the connection goes.
+                made.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+                self._opened += 1
+                made.bind((self._place.sources[self._opened % _SOURCES], 0))
             await asyncio.get_running_loop().sock_connect(made, (self._place.host, self._place.port))
-        except OSError:
+        except BaseException:
             made.close()
             raise
         return made

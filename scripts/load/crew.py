@@ -103,18 +103,22 @@ class Crew:
         crew = cls()
         environment = {**os.environ, "PYTHONPATH": str(_SCRIPTS), "PYTHONSAFEPATH": "1"}
         crew.pulses = [Pulse({}, 0, 0, 0.0, 0.0, 0.0) for _ in wishes]
-        for number, wish in enumerate(wishes):
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "load.worker"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                env=environment,
-                limit=_LONGEST_LINE,
-                start_new_session=True,
-            )
-            crew._members.append(Member(process, number, crew._keep))
-            crew._members[-1].order(wish)
-        await crew._all(Done)
+        try:
+            for number, wish in enumerate(wishes):
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "load.worker"),
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    env=environment,
+                    limit=_LONGEST_LINE,
+                    start_new_session=True,
+                )
+                crew._members.append(Member(process, number, crew._keep))
+                crew._members[-1].order(wish)
+            await crew._all(Done)
+        except BaseException:
+            await crew.end()
+            raise
         return crew
 
     def __len__(self) -> int:

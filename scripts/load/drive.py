@@ -82,24 +82,24 @@ class Drive:
             await self._crew.do(Churn(plan.drops, plan.back))
         if plan.slow:
             await self._crew.do(Read(on=False))
-        async with asyncio.TaskGroup() as requests:
-            began_at = time.perf_counter()
-            for due, places in self._schedule():
-                await asyncio.sleep(max(0.0, began_at + due - time.perf_counter()))
-                self._tell(places, requests)
-            # The last notice has its time, too, before those who are away or do not read must be there.
-            await asyncio.sleep(max(0.0, began_at + plan.notices * plan.every - time.perf_counter()))
+        began_at, requests = time.perf_counter(), list[asyncio.Task[None]]()
+        for due, places in self._schedule():
+            await asyncio.sleep(max(0.0, began_at + due - time.perf_counter()))
+            requests.append(self._tell(places))
+        # The last notice has its time, too, before those who are away or do not read must be there.
+        await asyncio.sleep(max(0.0, began_at + plan.notices * plan.every - time.perf_counter()))
+        await asyncio.gather(*requests)
         if plan.drops:
             await self._crew.do(Churn(0.0, 0.0))
         if plan.slow:
             await self._crew.do(Read(on=True))
         await self._crew.do(Settle(PATIENCE))
 
-    def _tell(self, places: list[int], requests: asyncio.TaskGroup) -> None:
+    def _tell(self, places: list[int]) -> asyncio.Task[None]:
         at = self._telling.moment()
         self._crew.say(Event(at, time.perf_counter(), places))
         calls = [self._telling.calls[place] for place in places]
-        requests.create_task(self._telling.tell(calls, at), name=f"events of {at}")
+        return asyncio.create_task(self._telling.tell(calls, at), name=f"events of {at}")
 
     def _schedule(self) -> Iterator[tuple[float, list[int]]]:
         """When, in seconds from the start, something happens in which calls."""

@@ -39,7 +39,7 @@ TIMES: Final = {
 
 
 def findings(
-    plan: Plan, phases: Sequence[Phase], rows: Sequence[Row], covered: Covered | None, about: Mapping[str, Any]
+    plan: Plan, phases: Sequence[Phase], rows: Sequence[Row], covered: Covered | str | None, about: Mapping[str, Any]
 ) -> Findings:
     """Everything that is known at the end."""
     told = [_phase(each, plan, [row for row in rows if row.phase == each.name]) for each in phases]
@@ -50,7 +50,7 @@ def findings(
         "plan": {name: value if isinstance(value, int | float | bool) else str(value) for name, value in _plan(plan)},
         "phases": told,
         "rows": [asdict(row) for row in rows],
-        "coverage": None if covered is None else covered._asdict(),
+        "coverage": covered._asdict() if isinstance(covered, Covered) else None,
         "bottleneck": [each for phase in told for each in _held_up(phase)],
         "unproved": _unproved(plan, phases, covered),
     }
@@ -150,7 +150,7 @@ def _held_up(phase: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def _unproved(plan: Plan, phases: Sequence[Phase], covered: Covered | None) -> list[str]:
+def _unproved(plan: Plan, phases: Sequence[Phase], covered: Covered | str | None) -> list[str]:
     """What should have been proved and was not; empty if the load found no fault."""
     said = []
     if not phases:
@@ -161,7 +161,9 @@ def _unproved(plan: Plan, phases: Sequence[Phase], covered: Covered | None) -> l
     if last.behind > last.unheard:
         said.append(f"{last.behind - last.unheard} notices were heard and not proved")
     told = sum(each.told for each in phases)
-    if covered is not None:
+    if isinstance(covered, str):
+        said.append(f"coverage could not be asked: {covered}")
+    elif covered is not None:
         owed = told * plan.sessions / plan.calls
         if covered.proved != covered.owed or covered.owed != owed:
             why = ", ".join(f"{count} {reason}" for reason, count in sorted(covered.gaps.items()))

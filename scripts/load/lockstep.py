@@ -63,16 +63,11 @@ async def obey(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None
     say({"ready": "tokens"})
     if not await listen():
         return
-    done = await crew.do(Connect(plan.ramp))
-    connected = (await crew.take()).histograms["connect"]
-    say({"ready": "sessions", "seconds": max(each.seconds for each in done), "connect": connected.parts()})
+    say({"ready": "sessions", **await come(crew, Connect(plan.ramp))})
     slow = False
     while word := await listen():
         if word == "storm":
-            began_at = time.perf_counter()
-            await crew.do(Storm())
-            seconds = time.perf_counter() - began_at
-            say({"seconds": seconds, "connect": (await crew.take()).histograms["connect"].parts()})
+            say(await come(crew, Storm()))
         elif word in ("stall", "resume"):
             slow = word == "stall"
             await crew.do(Read(not slow))
@@ -96,6 +91,19 @@ async def agree(plan: Plan, target: Target, crew: Crew, telling: Telling) -> Non
     owed = telling.told * plan.sessions // plan.calls
     if covered is not None and (covered.owed != owed or covered.proved != owed):
         raise LoadFailed(f"the gateway counts {covered.proved} proofs of {covered.owed} owed, not {owed}")
+
+
+async def come(crew: Crew, order: Connect | Storm) -> dict[str, Any]:
+    """Everyone comes, or comes back: how long that took in all, and each."""
+    done = await crew.do(order)
+    found = await crew.take()
+    return {
+        "seconds": max(each.seconds for each in done),
+        "load_cpu": sum(each.cpu for each in done),
+        "busiest": max(each.cpu / each.seconds for each in done),
+        "connect": found.histograms["connect"].parts(),
+        "faults": dict(found.faults),
+    }
 
 
 async def turn(plan: Plan, crew: Crew, telling: Telling) -> dict[str, Any]:

@@ -15,7 +15,7 @@ class Prepare(msgspec.Struct, tag="prepare", tag_field="do"):
     """Make these sessions: one for each token, in the call at the same place of `places`."""
 
     url: str
-    source: str
+    number: int
     calls: list[str]
     places: list[int]
     tokens: list[str]

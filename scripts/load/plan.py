@@ -74,8 +74,7 @@ class Plan:
             made.append(
                 Prepare(
                     url=url,
-                    # Each process has the ports of an address of its own, where the load stays on this machine.
-                    source=f"127.0.0.{number + 1}" if self.processes > 1 and "//127.0.0.1:" in url else "",
+                    number=number,
                     calls=list(calls),
                     places=[each % self.calls for each in mine],
                     tokens=[tokens[each] for each in mine],

@@ -144,9 +144,7 @@ class Gateway:
                 answer = (await self._http.post("/v1/tokens", json=wish)).raise_for_status()
             found[number] = answer.json()["token"]
 
-        async with asyncio.TaskGroup() as tasks:
-            for number, (participant, call) in enumerate(wishes):
-                tasks.create_task(fetch(number, participant, call), name=f"token {number}")
+        await asyncio.gather(*(fetch(number, *wish) for number, wish in enumerate(wishes)))
         return found
 
 

@@ -71,7 +71,7 @@ class Worker:
         self._clients = Clients(
             wish.url, [(token, self._calls[place]) for token, place in everyone[: wish.clients]], self._tally, tasks
         )
-        self._connecting = Connecting(Place.of(wish.url, wish.source), wish.at_once, self._tally, tasks)
+        self._connecting = Connecting(Place.of(wish.url, wish.number), wish.at_once, self._tally, tasks)
         for each in self._sessions:
             each.lost = self._connecting.lost
         self._tasks = tasks
@@ -80,8 +80,12 @@ class Worker:
         self._tally.done = self._complete
         self._reported = Counter[str](), Counter[str]()
 
-    async def do(self, order: Order) -> None:
-        """Carry out one order."""
+    async def obey(self, orders: asyncio.Queue[Order]) -> None:
+        """Carry out one order after the other, for ever."""
+        while True:
+            await self._do(await orders.get())
+
+    async def _do(self, order: Order) -> None:
         if isinstance(order, Event):
             self._expect(order)
         elif isinstance(order, Take):
@@ -192,7 +196,7 @@ def say(report: Report) -> None:
     sys.stdout.buffer.flush()
 
 
-async def orders() -> asyncio.StreamReader:
+async def listen() -> asyncio.StreamReader:
     """Standard input, line by line."""
     reader = asyncio.StreamReader(limit=_LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -201,21 +205,24 @@ async def orders() -> asyncio.StreamReader:
 
 async def run() -> None:
     """Obey until there is nothing more to read."""
-    reader = await orders()
+    reader = await listen()
     first = ORDERS.decode(await reader.readline())
     assert isinstance(first, Prepare)
+    orders: asyncio.Queue[Order] = asyncio.Queue()
     async with asyncio.TaskGroup() as tasks:
         worker = Worker(first, tasks)
         lasting = [
+            tasks.create_task(worker.obey(orders), name="orders"),
             tasks.create_task(worker.pulse(), name="pulse"),
             tasks.create_task(watch(worker.late), name="lateness"),
         ]
-        say(Done("prepare", 0.0, 0.0))
+        say(Done("Prepare", 0.0, 0.0))
+        # Read on whatever is being done, for the end must be noticed in the midst of it.
         while (said := await reader.readline()) and not isinstance(order := ORDERS.decode(said), Leave):
-            await worker.do(order)
-        await worker.leave()
+            orders.put_nowait(order)
         for each in lasting:
             each.cancel()
+        await worker.leave()
 
 
 def main() -> None:
