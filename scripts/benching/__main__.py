@@ -1,7 +1,8 @@
 """`scripts/bench`: runs the workloads, prints the table, and writes it into docs/performance.md.
 
 Rules: whatever happens, every process is ended and every file removed; the document is touched only by runs of full
-size; exits 0 when everything was measured, whether or not the bounds are kept, and 1 when a server or load failed.
+size; exits 0 when everything was measured, whether or not the bounds are kept, 1 when a server or load failed, 130 when
+interrupted.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import dataclasses
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -23,8 +25,8 @@ from rich.console import Console
 from benching import report, versions
 from benching.figures import Result
 from benching.processes import SCRIPTS, cores, machine, raise_limit
-from benching.sides import Stand
-from benching.workloads import BESIDE, QUICK, WORKLOADS, Size
+from benching.stand import Stand
+from benching.workloads import BESIDE, QUICK, WORKLOADS, NotOffered, Size
 
 DOCUMENT: Final = SCRIPTS.parent / "docs" / "performance.md"
 KEPT: Final = DOCUMENT.with_suffix(".json")
@@ -33,8 +35,9 @@ KEPT: Final = DOCUMENT.with_suffix(".json")
 def run(name: str, size: Size, options: argparse.Namespace, console: Console) -> Result:
     """One workload, from nothing to its figures."""
     began, load, on = time.monotonic(), os.getloadavg()[0], machine(free=options.free)
-    pair = cores(free=options.free)
+    mine, pair = os.sched_getaffinity(0), cores(free=options.free)
     with ExitStack() as stack, console.status(name) as status:
+        stack.callback(os.sched_setaffinity, 0, mine)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory)))
         given = WORKLOADS[name](Stand(pair, directory, stack), size, lambda said: status.update(f"{name}: {said}"))
     return Result(
@@ -67,16 +70,29 @@ def main() -> None:
     if options.rounds:
         size = dataclasses.replace(size, rounds=options.rounds)
     raise_limit()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that every process is ended then, too
+    try:
+        bench(size, options)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def bench(size: Size, options: argparse.Namespace) -> None:
+    """One workload after the other; what is measured is kept at once, whatever becomes of the next."""
     console, measured = Console(stderr=True), dict[str, Result]()
     for name in options.only or WORKLOADS:
-        measured[name] = run(name, size, options, console)
+        try:
+            measured[name] = run(name, size, options, console)
+        except NotOffered as error:
+            console.print(f"{name}: not measured, {error}", highlight=False)
+            continue
         report.show(Console(), {name: measured[name]})
-    if options.json:
-        report.keep(options.json, measured)
-    if options.write or not (options.quick or options.only):
-        results = report.ordered({**report.read(KEPT), **measured}, list(WORKLOADS))
-        report.keep(KEPT, results)
-        report.write(DOCUMENT, results)
+        if options.json:
+            report.keep(options.json, measured)
+        if options.write or not (options.quick or options.only):
+            results = report.ordered({**report.read(KEPT), **measured}, list(WORKLOADS))
+            report.keep(KEPT, results)
+            report.write(DOCUMENT, results)
 
 
 if __name__ == "__main__":

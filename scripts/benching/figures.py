@@ -47,7 +47,7 @@ BOUNDS: Final[Sequence[Bound]] = (
     ),
     Bound("memory", "idle", "memory per idle joined session", "KiB", 6, 3.5),
     Bound("storm", "storm", "everyone dropped at once: all back with their states", "s", 8, 4),
-    Bound("lag", "rate", "loop's lag while everyone is told, p99.9", "ms", 50, 25),
+    Bound("lag", "lag", "loop's lag while everyone is told, p99.9", "ms", 50, 25),
     Bound("idle", "idle", "CPU of idle sessions with heartbeats", "% of a core", 2, 1),
     Bound("growth", "growth", "growth: CPU per proved notice of the most against few", "×", 1.4, 1.15),
     Bound("stalled", "stalled", "stalled readers: p99 of the others against none", "×", 1.5, 1.2),

@@ -1,32 +1,31 @@
 """A server under its load, and what each of its rounds cost.
 
-Rules: a round's cost is the server's processor time from the event until everything is acknowledged and a while after,
-so that what a server puts off is counted too; what it spends anyway, measured between the rounds, is taken off. Rounds
-of all sides take turns, so that what else the machine does hits all alike.
+Rules: a round's cost is the server's processor time from the event until everything is acknowledged and a while after;
+what it takes anyway, measured while nothing happens, is taken off, and what it puts off beyond the rounds is put on.
+Rounds of all sides take turns, so that what else the machine does hits all alike.
 """
 
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from benching import yardsticks
-from benching.processes import LOAD, SETTINGS, Process, start_gateway
+from benching.processes import Process
 
 SETTLING: Final = 1.0
-"""Seconds after the last acknowledgement that still belong to a round: checkpoints and collections are put off less."""
+"""Seconds after the last acknowledgement that still belong to a round; checkpoints come after half of that."""
 WARM_UP: Final = 2
 """Rounds that do not count."""
 
+Step = Callable[[str], None]
+"""What is told of each step that is taken."""
 
-@dataclass(frozen=True)
-class Turn:
+
+class Turn(NamedTuple):
     """One round: what its load saw, and what the server spent until it was quiet, in seconds."""
 
     seen: dict[str, Any]
@@ -36,50 +35,66 @@ class Turn:
 
 @dataclass
 class Side:
-    """One server, its load, and its rounds so far."""
+    """One server, its load, and its rounds so far. `place` is where a gateway has its configuration."""
 
     title: str
     server: Process
     load: Process
     sessions: int
-    notices: int = 1
-    """How many each session is told in a round."""
+    place: Path
+    repeat: int = 1
+    """Rounds taken as one, where one alone is too little to measure."""
     settling: float = SETTLING
     turns: list[Turn] = field(default_factory=list)
     memory: float = 0.0
-    _since: tuple[float, float] = (0.0, 0.0)
-    _busy: tuple[float, float] = (0.0, 0.0)
+    calm: float = 0.0
+    """Which part of a core the server takes while nothing happens."""
+    _mark: tuple[float, float] = (0.0, 0.0)
+    _first: tuple[float, float] = (0.0, 0.0)
+
+    def say(self, word: str) -> dict[str, Any]:
+        """Have the load do something, and hear what came of it."""
+        self.load.go(word)
+        return self.load.hear()
 
     def connect(self) -> None:
         """All sessions in; how many bytes of memory each took."""
         self.load.hear()
         before = self.server.resident()
-        self.load.go()
-        self.load.hear()
+        self.say("go")
         time.sleep(self.settling)
         self.memory = (self.server.resident() - before) / self.sessions
-        self._since = self.server.cpu(), time.perf_counter()
+
+    def mark(self) -> None:
+        """From now on nothing happens, until `rested` or a round."""
+        self._mark = self.server.cpu(), time.perf_counter()
+
+    def rested(self) -> float:
+        """Which part of a core the server took since `mark`; that is what it takes anyway."""
+        spent, seconds = self.server.cpu() - self._mark[0], time.perf_counter() - self._mark[1]
+        self.calm = spent / seconds
+        return self.calm
 
     def turn(self, *, count: bool) -> None:
         """One round."""
         began, before = time.perf_counter(), self.server.cpu()
-        self.load.go()
-        seen = self.load.hear()
+        if count and not self.turns:
+            self._first = before, began
+        seen = [self.say("go") for _ in range(self.repeat)][-1]
         time.sleep(self.settling)
-        turn = Turn(seen, self.server.cpu() - before, time.perf_counter() - began)
-        self._busy = self._busy[0] + turn.spent, self._busy[1] + turn.seconds
         if count:
-            self.turns.append(turn)
+            self.turns.append(Turn(seen, self.server.cpu() - before, time.perf_counter() - began))
 
-    def idle(self) -> float:
-        """Which part of a core the server takes between rounds."""
-        spent = self.server.cpu() - self._since[0] - self._busy[0]
-        return spent / (time.perf_counter() - self._since[1] - self._busy[1])
+    def put_off(self) -> float:
+        """Seconds of processor time that the server took between the rounds, beyond what it takes anyway."""
+        spent = self.server.cpu() - self._first[0] - sum(each.spent for each in self.turns)
+        seconds = time.perf_counter() - self._first[1] - sum(each.seconds for each in self.turns)
+        return max(0.0, spent - self.calm * seconds)
 
     def costs(self) -> list[float]:
         """Seconds of processor time per notice, of each round, beyond what the server takes anyway."""
-        idle = self.idle()
-        return [(each.spent - idle * each.seconds) / self.sessions / self.notices for each in self.turns]
+        more = self.put_off() / len(self.turns)
+        return [(each.spent - self.calm * each.seconds + more) / self.sessions / self.repeat for each in self.turns]
 
     def cost(self) -> float:
         """The median of that."""
@@ -90,70 +105,34 @@ class Side:
         return float(statistics.median(each.seen[name] for each in self.turns))
 
 
-class Stand:
-    """Where sides are put up: the cores, a directory, and what ends them all."""
-
-    def __init__(self, cores: tuple[int | None, int | None], directory: Path, stack: ExitStack) -> None:
-        self._server_core, self._load_core = cores
-        self._directory, self._stack = directory, stack
-        self._count = 0
-
-    def gateway(self, title: str, sessions: int, *, calls: int = 1, notices: int = 1) -> Side:
-        """A fresh gateway and its load."""
-        place = self._place()
-        server = self._kept(start_gateway(place, self._server_core))
-        server.hear()
-        return self._loaded(
-            title, server, sessions, ["--config", place / "gateway.toml", "--calls", str(calls)], notices
-        )
-
-    def websockets(self, sessions: int) -> Side:
-        """websockets' own server and the gateway's load."""
-        process, url = yardsticks.websockets(self._server_core, self._place())
-        return self._loaded("websockets", self._kept(process), sessions, ["--yardstick", url])
-
-    def node(self, sessions: int) -> Side:
-        """node's `ws` and its load."""
-        process, url = yardsticks.node(self._server_core)
-        return self._peered("node ws", self._kept(process), sessions, "text", url)
-
-    def mosquitto(self, sessions: int) -> Side:
-        """mosquitto and its load."""
-        process, url = yardsticks.mosquitto(self._server_core, self._place())
-        return self._peered("mosquitto", self._kept(process), sessions, "mqtt", url)
-
-    def _place(self) -> Path:
-        self._count += 1
-        place = self._directory / str(self._count)
-        place.mkdir()
-        return place
-
-    def _kept(self, process: Process) -> Process:
-        self._stack.callback(process.stop)
-        return process
-
-    def _loaded(
-        self, title: str, server: Process, sessions: int, arguments: Sequence[str | Path], notices: int = 1
-    ) -> Side:
-        command = [*LOAD, "--sessions", str(sessions), *arguments]
-        load = self._kept(Process(f"the load on {title}", command, core=self._load_core, **SETTINGS))
-        return Side(title, server, load, sessions, notices)
-
-    def _peered(self, title: str, server: Process, sessions: int, kind: str, url: str) -> Side:
-        command = [sys.executable, "-m", "benching.peers", kind, url, "--sessions", str(sessions)]
-        load = self._kept(Process(f"the load on {title}", command, core=self._load_core, **SETTINGS))
-        return Side(title, server, load, sessions)
-
-
-def take_turns(sides: Sequence[Side], rounds: int, pause: float, step: Callable[[str], None]) -> None:
-    """Connect all sides, then so many rounds of each in turn; `step` is told what is being done."""
+def connect(sides: Sequence[Side], step: Step) -> None:
+    """Everyone in, side by side."""
     for side in sides:
         step(f"connecting {side.sessions:,} sessions to {side.title}")
         side.connect()
+
+
+def rest(sides: Sequence[Side], seconds: float, step: Step) -> None:
+    """What all of them take while nothing happens, for so long."""
+    step(f"nothing, for {seconds:.0f} s")
+    for side in sides:
+        side.mark()
+    time.sleep(seconds)
+    for side in sides:
+        side.rested()
+
+
+def take_turns(sides: Sequence[Side], rounds: int, pause: float, step: Step) -> None:
+    """So many rounds of each in turn, after a few that do not count."""
     for number in range(rounds + WARM_UP):
         for side in sides:
             step(f"round {number + 1} of {rounds + WARM_UP}, {side.title}")
             side.turn(count=number >= WARM_UP)
             time.sleep(pause)
+
+
+def finish(sides: Sequence[Side], step: Step) -> None:
+    """Every load ends, which it does well only if the server agrees with what it saw."""
     for side in sides:
+        step(f"asking {side.title} what was proved")
         side.load.finish()

@@ -7,29 +7,42 @@ run; a workload gives what it measured, and `figures` alone knows what is asked 
 from __future__ import annotations
 
 import statistics
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from benching.figures import Figure
-from benching.sides import Side, Stand, take_turns
+from retention_figures import lag as lags
+from retention_figures import of_buckets
 
-Step = Callable[[str], None]
+from benching.asking import Desk
+from benching.figures import Figure
+from benching.sides import WARM_UP, Side, Step, connect, finish, rest, take_turns
+from benching.stand import Stand, serves_by_workers
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is of everything."""
+    """How much there is of everything; times in seconds."""
 
     many: int = 10_000
     most: int = 19_500
+    workers: int = 36_000
     few: int = 1_000
     meeting: int = 10
+    stalled: int = 500
+    loads: int = 4
+    notices: int = 10
     rounds: int = 5
     pause: float = 0.3
+    rest: float = 15.0
+    """As long as from one heartbeat to the next."""
+    idle: float = 60.0
+    race: float = 10.0
 
 
-QUICK: Final = Size(many=20, most=30, few=10, rounds=1, pause=0.05)
+QUICK: Final = Size(20, 30, 40, 10, 10, 2, 2, 2, 1, 0.05, 0.2, 0.5, 0.5)
 """To see that everything works, and for nothing else."""
 
 
@@ -40,64 +53,221 @@ class Given(NamedTuple):
     raw: dict[str, list[float]]
 
 
+class NotOffered(Exception):
+    """This build cannot be measured so; the text says why."""
+
+
+SEEN: Final = ("last_frame", "last_receipt", "accepted", "busiest")
+
+
 def _raw(sides: Sequence[Side]) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for side in sides:
         found[f"{side.title}: CPU per notice"] = side.costs()
-        found[f"{side.title}: CPU when idle"] = [side.idle()]
-        for name in ("last_frame", "last_receipt"):
+        found[f"{side.title}: CPU while nothing happens"] = [side.calm]
+        found[f"{side.title}: CPU put off"] = [side.put_off()]
+        found[f"{side.title}: memory"] = [side.memory]
+        for name in SEEN:
             values = [each.seen[name] for each in side.turns if name in each.seen]
             if values:
                 found[f"{side.title}: {name}"] = values
     return found
 
 
-def _ratio(key: str, left: Side, right: Side) -> Figure:
+def _compare(sides: Sequence[Side], size: Size, step: Step) -> dict[str, list[float]]:
+    """Everything from connecting to the servers' word on what was proved."""
+    connect(sides, step)
+    rest(sides, size.rest, step)
+    take_turns(sides, size.rounds, size.pause, step)
+    raw = _raw(sides)
+    finish(sides, step)
+    return raw
+
+
+def _ratio(key: str, left: float, right: float) -> Figure:
     """What a notice costs on the left, against the right."""
-    one, other = left.cost(), right.cost()
-    return Figure(key, one / other, f"{one * 1e6:.1f} µs to {other * 1e6:.1f} µs")
+    return Figure(key, left / right, f"{left * 1e6:.1f} µs to {right * 1e6:.1f} µs")
 
 
 def call(stand: Stand, size: Size, step: Step) -> Given:
     """Everyone in one call, beside the yardsticks."""
     gateway = stand.gateway("gateway", size.many)
-    beside = {"node": stand.node(size.many), "mosquitto": stand.mosquitto(size.many)}
-    sides = [gateway, *beside.values()]
-    take_turns(sides, size.rounds, size.pause, step)
-    figures = [_ratio(key, gateway, side) for key, side in beside.items()]
+    beside = [stand.node(size.many), stand.mosquitto(size.many), stand.websockets(size.many)]
+    raw = _compare([gateway, *beside], size, step)
+    cost = {name: statistics.median(values) for name, values in raw.items()}
+    figures = [
+        _ratio(side.title.split()[0], cost["gateway: CPU per notice"], cost[f"{side.title}: CPU per notice"])
+        for side in beside
+    ]
     for key in ("last_frame", "last_receipt"):
-        worst = max(each.seen[key] for each in gateway.turns)
-        figures.append(Figure(key, gateway.median(key) * 1e3, f"{size.many:,} sessions, at worst {worst * 1e3:.0f} ms"))
-    return Given(figures, _raw(sides))
+        worst = max(raw[f"gateway: {key}"])
+        detail = f"{size.many:,} sessions, at worst {worst * 1e3:.0f} ms"
+        figures.append(Figure(key, gateway.median(key) * 1e3, detail))
+    return Given(figures, raw)
+
+
+def rate(stand: Stand, size: Size, step: Step) -> Given:
+    """As many notices as one core can prove: several loads, each telling its call again once all is proved."""
+    share = size.many // size.loads
+    sides = [stand.gateway("call 1", share)]
+    sides += [stand.more(sides[0], f"call {number + 1}", share) for number in range(1, size.loads)]
+    connect(sides, step)
+    take_turns(sides, 0, 0.0, step)
+    step(f"as fast as it goes, for {size.race:.0f} s")
+    proved, over = [0] * len(sides), time.perf_counter() + size.race
+
+    def race(number: int) -> None:
+        while time.perf_counter() < over:
+            sides[number].say("go")
+            proved[number] += share
+
+    began, before = time.perf_counter(), sides[0].server.cpu()
+    threads = [threading.Thread(target=race, args=(number,)) for number in range(len(sides))]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join()
+    seconds = time.perf_counter() - began
+    busy = (sides[0].server.cpu() - before) / seconds
+    finish(sides, step)
+    detail = f"{sum(proved):,} in {seconds:.1f} s, {busy:.0%} of a core"
+    return Given([Figure("rate", sum(proved) / seconds, detail)], {"share of a core": [busy]})
+
+
+def lag(stand: Stand, size: Size, step: Step) -> Given:
+    """How late the loop is while everyone is told, round after round."""
+    side = stand.gateway("gateway", size.many)
+    connect([side], step)
+    for _ in range(WARM_UP):
+        side.say("go")
+    url = Desk(side.place / "gateway.toml").url
+    step("round after round")
+    before = lags(url)
+    for _ in range(size.rounds * 4):
+        side.say("go")
+    late = {bound: count - before[bound] for bound, count in lags(url).items()}
+    finish([side], step)
+    detail = f"{max(late.values()):,} looks, p50 {of_buckets(late, 0.5) * 1e3:.1f} ms"
+    return Given([Figure("lag", of_buckets(late, 0.999) * 1e3, detail)], {})
 
 
 def meeting(stand: Stand, size: Size, step: Step) -> Given:
     """One meeting, and nothing else."""
     side = stand.gateway("gateway", size.meeting)
     side.settling = 0.1
+    connect([side], step)
     take_turns([side], size.rounds * 4, size.pause, step)
-    times = sorted(each.seen["last_receipt"] for each in side.turns)
-    detail = f"{len(times)} rounds, at worst {times[-1] * 1e3:.1f} ms"
-    return Given([Figure("meeting", statistics.median(times) * 1e3, detail)], _raw([side]))
+    finish([side], step)
+    times = [each.seen["last_receipt"] for each in side.turns]
+    detail = f"{len(times)} rounds, at worst {max(times) * 1e3:.1f} ms"
+    return Given([Figure("meeting", statistics.median(times) * 1e3, detail)], {"last_receipt": times})
 
 
 def meetings(stand: Stand, size: Size, step: Step) -> Given:
     """As many in meetings as in one call."""
     one = stand.gateway("one call", size.many)
-    many = stand.gateway("meetings", size.many, calls=size.many // size.meeting)
-    take_turns([one, many], size.rounds, size.pause, step)
-    return Given([_ratio("meetings", many, one)], _raw([one, many]))
+    many = stand.gateway("meetings", size.many, "--calls", str(size.many // size.meeting))
+    raw = _compare([one, many], size, step)
+    left, right = (statistics.median(raw[f"{side.title}: CPU per notice"]) for side in (many, one))
+    return Given([_ratio("meetings", left, right)], raw)
 
 
 def growth(stand: Stand, size: Size, step: Step) -> Given:
     """As many as a process can have, against few."""
     few, most = stand.gateway("few", size.few), stand.gateway("most", size.most)
-    take_turns([few, most], size.rounds, size.pause, step)
-    return Given([_ratio("growth", most, few)], _raw([few, most]))
+    few.repeat = size.most // size.few
+    raw = _compare([few, most], size, step)
+    left, right = (statistics.median(raw[f"{side.title}: CPU per notice"]) for side in (most, few))
+    return Given([_ratio("growth", left, right)], raw)
+
+
+def idle(stand: Stand, size: Size, step: Step) -> Given:
+    """Everyone in one call, and nothing happens."""
+    side = stand.gateway("gateway", size.many)
+    connect([side], step)
+    rest([side], size.rest, step)
+    rest([side], size.idle, step)
+    finish([side], step)
+    spent = Figure("idle", side.calm * 100, f"{size.many:,} sessions, {size.idle:.0f} s")
+    return Given([Figure("memory", side.memory / 1024, f"{size.many:,} sessions"), spent], {})
+
+
+def storm(stand: Stand, size: Size, step: Step) -> Given:
+    """Everyone is cut off at once and comes back."""
+    side = stand.gateway("gateway", size.most)
+    connect([side], step)
+    times = []
+    for number in range(size.rounds):
+        step(f"storm {number + 1} of {size.rounds}")
+        time.sleep(size.pause)
+        times.append(float(side.say("storm")["seconds"]))
+    finish([side], step)
+    detail = f"{size.most:,} sessions, {len(times)} storms, at worst {max(times):.1f} s"
+    return Given([Figure("storm", statistics.median(times), detail)], {"seconds": times})
+
+
+def stalled(stand: Stand, size: Size, step: Step) -> Given:
+    """Some read nothing any more; how that is for the others, beside a gateway where everybody reads."""
+    calm = stand.gateway("everybody reads", size.many)
+    held = stand.gateway("some do not", size.many, "--slow", str(size.stalled))
+    connect([calm, held], step)
+    held.say("stall")
+    take_turns([calm, held], size.rounds * 2, size.pause, step)
+    held.say("resume")
+    finish([calm, held], step)
+    times = {side.title: [each.seen["receipt"]["p99"] for each in side.turns] for side in (calm, held)}
+    left, right = (statistics.median(times[side.title]) for side in (held, calm))
+    detail = f"{size.stalled} of {size.many:,} stalled; event to receipt, {left * 1e3:.0f} ms to {right * 1e3:.0f} ms"
+    return Given([Figure("stalled", left / right, detail)], times)
+
+
+def coverage(stand: Stand, size: Size, step: Step) -> Given:
+    """An auditor asks for everything about everyone, while others want an answer, too."""
+    side = stand.gateway("gateway", size.many)
+    connect([side], step)
+    for number in range(size.notices):
+        step(f"notice {number + 1} of {size.notices}")
+        side.say("go")
+    desk, probe = Desk(side.place / "gateway.toml"), stand.probe(side)
+    probe.hear()
+    path, times, longest, bytes_ = desk.coverage(), list[float](), list[float](), 0
+    for number in range(size.rounds + WARM_UP):
+        step(f"coverage, {number + 1} of {size.rounds + WARM_UP}")
+        time.sleep(size.pause)
+        probe.go()
+        time.sleep(0.1)
+        began = time.perf_counter()
+        bytes_ = len(desk.ask(path).content)
+        times.append(time.perf_counter() - began)
+        probe.go()
+        longest.append(float(probe.hear()["longest"]))
+    finish([side], step)
+    times, longest = times[WARM_UP:], longest[WARM_UP:]
+    detail = f"{size.many:,} participants, {bytes_ / 1024:,.0f} KiB"
+    figures = [
+        Figure("coverage", statistics.median(times) * 1e3, detail),
+        Figure(
+            "coverage_stall",
+            statistics.median(longest) * 1e3,
+            f"longest /healthz, at worst {max(longest) * 1e3:.1f} ms",
+        ),
+    ]
+    return Given(figures, {"seconds": times, "longest": longest})
+
+
+def workers(stand: Stand, size: Size, step: Step) -> Given:
+    """More than one process can hold, on two workers that share the port."""
+    if not serves_by_workers():
+        raise NotOffered("`gateway serve` has no --workers")
+    side = stand.workers(2, size.workers)
+    raw = _compare([side], size, step)
+    told = f"{size.workers:,} sessions, last receipt after {side.median('last_receipt') * 1e3:.0f} ms"
+    return Given([Figure("workers", side.cost() * 1e6, told)], raw)
 
 
 WORKLOADS: Final[Mapping[str, Callable[[Stand, Size, Step], Given]]] = {
-    each.__name__: each for each in (call, meeting, meetings, growth)
+    each.__name__: each
+    for each in (call, rate, lag, meeting, meetings, growth, idle, storm, stalled, coverage, workers)
 }
 """All of them, by name, in the order in which they run."""
 
