@@ -44,7 +44,25 @@ CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 Outcome = Literal["accepted", "duplicate", "refused"]
 
-_FAST: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_FAST: Final = (
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.015,
+    0.02,
+    0.025,
+    0.035,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+)
 _PROTOCOL_CODES: Final = (1000, 1001, 1002, 1003, 1006, 1007, 1009, 1011)
 CLOSE_CODES: Final = (4001, 4002, 4003, 4008, 4013, 4101, 4301, 4400, 4401, 4403, 4408, 4409, 4413, 4429)
 """The gateway's own close codes (RFC 6455 §7.4.2 leaves 4000-4999 to applications)."""

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from gateway import config, keys, ready
+from load.metrics import read
 
 
 class Desk:
@@ -33,6 +34,10 @@ class Desk:
         if answer.status_code != 200:
             raise SystemExit(f"bench: {path} was answered {answer.status_code}")
         return answer
+
+    def lag(self) -> dict[float, int]:
+        """How often the gateway's loop was late by at most so many seconds, since it started."""
+        return read(self.ask("/metrics").text).lag
 
     def coverage(self) -> str:
         """The path of the coverage of the one call there is."""

@@ -13,13 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from retention_figures import lag as lags
-from retention_figures import of_buckets
-
 from benching.asking import Desk
 from benching.figures import Figure
 from benching.sides import WARM_UP, Side, Step, connect, finish, rest, take_turns
 from benching.stand import Stand, serves_by_workers
+from load.metrics import quantile, since
 
 
 @dataclass(frozen=True)
@@ -140,15 +138,15 @@ def lag(stand: Stand, size: Size, step: Step) -> Given:
     connect([side], step)
     for _ in range(WARM_UP):
         side.say("go")
-    url = Desk(side.place / "gateway.toml").url
+    desk = Desk(side.place / "gateway.toml")
     step("round after round")
-    before = lags(url)
+    before = desk.lag()
     for _ in range(size.rounds * 4):
         side.say("go")
-    late = {bound: count - before[bound] for bound, count in lags(url).items()}
+    late = since(before, desk.lag())
     finish([side], step)
-    detail = f"{max(late.values()):,} looks, p50 {of_buckets(late, 0.5) * 1e3:.1f} ms"
-    return Given([Figure("lag", of_buckets(late, 0.999) * 1e3, detail)], {})
+    detail = f"{max(late.values()):,} looks, p50 {quantile(late, 0.5) * 1e3:.1f} ms"
+    return Given([Figure("lag", quantile(late, 0.999) * 1e3, detail)], {})
 
 
 def meeting(stand: Stand, size: Size, step: Step) -> Given:
