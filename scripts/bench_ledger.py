@@ -22,11 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benching.processes import GATEWAY, LOAD, SETTINGS, start_gateway
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benching.processes import GATEWAY, LOAD, SETTINGS, start_gateway
 from storage.audit import ledger as audit
 from storage.audit import pack
 from storage.audit.verdict import INCOMPLETE, SOUND, Verdict

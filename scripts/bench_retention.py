@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-from benching.processes import GATEWAY, LOAD, SETTINGS, Process, machine
 from retention_figures import Span, Watch, lag, show
 from rich.console import Console
 
+from benching.processes import GATEWAY, LOAD, SETTINGS, Process, machine
 from gateway import config, keys
 from gateway.core.residency import resource_of
 from storage.operations import KeepMessage

@@ -16,10 +16,10 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx
-from benching.processes import Process
 from rich.console import Console
 from rich.table import Table
 
+from benching.processes import Process
 from gateway.lateness import INTERVAL, delays
 from load.metrics import quantile, read
 

@@ -119,16 +119,17 @@ def rate(stand: Stand, size: Size, step: Step) -> Given:
             sides[number].say("go")
             proved[number] += share
 
-    began, before = time.perf_counter(), sides[0].server.cpu()
+    server = sides[0].server
+    began, before, without = time.perf_counter(), server.cpu(), server.waited()
     threads = [threading.Thread(target=race, args=(number,)) for number in range(len(sides))]
     for each in threads:
         each.start()
     for each in threads:
         each.join()
     seconds = time.perf_counter() - began
-    busy = (sides[0].server.cpu() - before) / seconds
+    busy, without = (server.cpu() - before) / seconds, (server.waited() - without) / seconds
     finish(sides, step)
-    detail = f"{sum(proved):,} in {seconds:.1f} s, {busy:.0%} of a core"
+    detail = f"{sum(proved):,} in {seconds:.1f} s, {busy:.0%} of a core, {without:.0%} of the time no core"
     return Given([Figure("rate", sum(proved) / seconds, detail)], {"share of a core": [busy]})
 
 
@@ -140,12 +141,13 @@ def lag(stand: Stand, size: Size, step: Step) -> Given:
         side.say("go")
     desk = Desk(side.place / "gateway.toml")
     step("round after round")
-    before = desk.lag()
+    before, began, without = desk.lag(), time.perf_counter(), side.server.waited()
     for _ in range(size.rounds * 4):
         side.say("go")
+    without = (side.server.waited() - without) / (time.perf_counter() - began)
     late = since(before, desk.lag())
     finish([side], step)
-    detail = f"{max(late.values()):,} looks, p50 {quantile(late, 0.5) * 1e3:.1f} ms"
+    detail = f"{max(late.values()):,} looks, p50 {quantile(late, 0.5) * 1e3:.1f} ms, {without:.0%} of the time no core"
     return Given([Figure("lag", quantile(late, 0.999) * 1e3, detail)], {})
 
 

@@ -74,7 +74,9 @@ def node(core: int | None) -> tuple[Process, str]:
     """node's `ws`, running, and its URL."""
     place = _node_modules()
     program = _program("node", "nodejs npm")
-    process = Process("node", [program, place / "server.js"], core=core, NODE_ENV="production")
+    process = Process(
+        "node", [program, "--max-semi-space-size=64", place / "server.js"], core=core, NODE_ENV="production"
+    )
     return process, process.hear()["websocket"]
 
 
