@@ -31,6 +31,7 @@ from gateway.hub.naming import Naming
 from gateway.hub.porter import Porter
 from gateway.hub.proving import Proving
 from gateway.hub.retention import Retention
+from gateway.hub.surveys import Surveys
 from gateway.hub.sweeper import Sweeper
 from gateway.hub.timestamping import Ask, Timestamping
 from gateway.hub.witnessing import Witnessing
@@ -205,7 +206,9 @@ def _furnish(
         intake=Intake(interpreter, enactment),
         sweeper=sweeper,
         retention=Retention(ledgers, sweeper, porter.place, known, now),
-        answers=Answers(interpreter, Naming(interpreter), sweeper, porter, troubles),
+        answers=Answers(
+            interpreter, Naming(interpreter), Surveys(interpreter.registry.calls, now), sweeper, porter, troubles
+        ),
         proving=Proving(ledgers),
         evidence=Evidence(interpreter, timestamping.stamp),
         witnessing=Witnessing(ledgers, witnesses, metrics, now, broken),

@@ -16,12 +16,12 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.core": {
         PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
             events_chat events_own facts fields fold frames framing fusion happenings ids items keeping merging
-            observing occurrences presence proofs reading residency session step strict_json texts tokens types uniting
-            wire""",
+            observing occurrences presence proofs reading residency session showing step strict_json survey texts tokens
+            types uniting wire""",
     },
     "gateway.hub": {
         SERVICE: """acks answers continuity enactment entrances evidence hub intake interpreter journal ledgers live
-            messages names naming porter proving recollection refusing registry retention sweeper timestamping
+            messages names naming porter proving recollection refusing registry retention surveys sweeper timestamping
             witnessing""",
     },
     "gateway.evidence": {

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from gateway.core import facts
 from gateway.core.call import Call, Policy
-from gateway.core.coverage import cover
 from gateway.core.types import CallKey, Level, State
 from gateway.hub.journal import Ink, open_box
 from gateway.hub.live import LiveCall
 from gateway.hub.names import Names
 from gateway.hub.recollection import StoredCall, gathered
 from gateway.hub.registry import restore
+from tests.core.covered import cover
 from tests.evidence.world import KEY, STATES, T0, World
 
 SOURCE = CallKey("contoso", "alias")

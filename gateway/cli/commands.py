@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import quote
 
 import click
+import msgspec
 
 from gateway.cli.asking import LEVELS, call_argument, config_option, either, json_option, organization_option, running
 from gateway.cli.backup import backup, restore
@@ -196,7 +197,7 @@ def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
 async def _covered(house: House, call: str, organization: str | None, level: str) -> Any:
     from gateway.core.types import Level
 
-    answer = await house.answers.coverage(call, organization, Level(level), 0.0)
+    answer = msgspec.json.decode(b"".join(await house.answers.coverage(call, organization, Level(level), 0.0)))
     house.demand(answer.get("unserved", ()))
     return answer
 

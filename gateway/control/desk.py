@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.core import strict_json
 from gateway.core.errors import Refusal
@@ -58,7 +59,7 @@ class Hub(Protocol):
 
     def calls(self) -> Sequence[Mapping[str, Any]]: ...
     async def call(self, call: str, organization: str | None) -> Mapping[str, Any]: ...
-    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Mapping[str, Any]: ...
+    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Sequence[bytes]: ...
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None: ...
     async def stored_message(self, participant: str) -> Mapping[str, Any] | None: ...
     async def sweep(self, now: datetime | None) -> Mapping[str, Any]: ...
@@ -172,6 +173,24 @@ def equal(offered: str, secret: str) -> bool:
 def json_response(value: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`value` as JSON."""
     return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
+
+
+class PiecesResponse(Response):
+    """JSON in pieces, each written when those before it have gone, with turns of the loop in between."""
+
+    media_type = "application/json"
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        super().__init__(headers={"Content-Length": str(sum(map(len, pieces)))})
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for piece in self._pieces:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
 
 
 def segment(request: Request, parameter: str) -> str:

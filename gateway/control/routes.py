@@ -18,6 +18,7 @@ from starlette.routing import Route
 from gateway.control.desk import (
     Desk,
     Endpoint,
+    PiecesResponse,
     checked_name,
     json_response,
     organization,
@@ -77,7 +78,7 @@ def _calls(desk: Desk) -> list[tuple[str, str, Endpoint]]:
 
     async def coverage(request: Request) -> Response:
         call, level, wait = segment(request, "call"), _level(request) or Level.ACKNOWLEDGED, _wait(request)
-        return json_response(await desk.hub.coverage(call, organization(request), level, wait))
+        return PiecesResponse(await desk.hub.coverage(call, organization(request), level, wait))
 
     async def evidence(request: Request) -> Response:
         regions = [checked_name(each, "region") for each in request.query_params.getlist("region")]

@@ -7,14 +7,15 @@ Rules: facts alone change it (see `fold`), so that recovery is the normal path; 
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.core.facts import CallMerged
 from gateway.core.fusion import Track
 from gateway.core.presence import Presence
-from gateway.core.proofs import Notice
+from gateway.core.proofs import Notice, Proof
 from gateway.core.types import CallKey, Capability, Level
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
@@ -45,6 +46,22 @@ class Policy:
     participants_observe: bool = True
 
 
+class Onlooker(Protocol):
+    """Who looks at a call piece by piece, and must see as it was whatever changes meanwhile."""
+
+    def before(self, presence: Presence) -> None:
+        """This presence is about to change, or what is sent to it."""
+
+    def before_proof(self, presence: Presence) -> None:
+        """What is proved by the person of this presence is about to change."""
+
+    def before_confirmation(self, proofs: Iterable[Proof]) -> None:
+        """These proofs are about to count as durable."""
+
+    def before_everything(self) -> None:
+        """Everybody is about to change."""
+
+
 @dataclass(slots=True, eq=False)
 class Call:
     """Everything known of one call. Owned by the loop.
@@ -52,7 +69,8 @@ class Call:
     `presences` are all there ever were, by id, `inside` the open ones, `latest` the newest of each person, by raw id;
     `wakes` holds the moments at which time alone may act; `clock` is the time of its newest fact, behind which it
     never falls; `sources` are calls merged into this one by their id, or the call itself once they are; `mergers` are
-    those mergers, and those of the calls before; `unserved` are regions that may know of it and are not served.
+    those mergers, and those of the calls before; `unserved` are regions that may know of it and are not served;
+    `onlookers` are shown what is about to change (see `showing`).
     """
 
     key: CallKey
@@ -78,6 +96,7 @@ class Call:
     clock: datetime = BEGINNING
     sources: dict[str, Call] = field(default_factory=dict)
     unserved: set[str] = field(default_factory=set)
+    onlookers: list[Onlooker] = field(default_factory=list)
 
     def wake(self, at: datetime, what: str, subject: str = "") -> None:
         """Ask to be looked at again at `at`."""

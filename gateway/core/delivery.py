@@ -19,14 +19,18 @@ from gateway.core.types import CONSENT, Level
 
 def owes(call: Call, notice: Notice, presence: Presence) -> bool:
     """Whether the presence owes the notice: it overlaps what is left of the episode, or saw it end."""
-    if not presence.owes:
-        return False
-    issued_at = notice.fact.at
+    return presence.owes and overlaps(presence, notice.fact.at, lasts_until(call, notice), ends=notice.terminal)
+
+
+def overlaps(presence: Presence, issued_at: datetime, ended_at: datetime | None, *, ends: bool) -> bool:
+    """Whether the presence was there after a notice was issued and before its episode ended (None: not yet).
+
+    For a notice that `ends` its episode: when it was issued.
+    """
     if presence.closed_at is not None and presence.closed_at <= issued_at:
         return False
-    if notice.terminal:
+    if ends:
         return presence.opened_at <= issued_at
-    ended_at = call.episodes[notice.fact.episode].ended_at
     return ended_at is None or presence.opened_at < ended_at
 
 
@@ -37,22 +41,29 @@ def required(notice: Notice, level: Level | None = None) -> Level:
     return notice.fact.require if level is None else level
 
 
-def until(call: Call, notice: Notice, presence: Presence) -> datetime | None:
-    """When proof stopped counting: the presence's end or the episode's, None while both go on."""
-    ends = [presence.closed_at, None if notice.terminal else call.episodes[notice.fact.episode].ended_at]
-    return min((end for end in ends if end is not None), default=None)
+def lasts_until(call: Call, notice: Notice) -> datetime | None:
+    """When the notice's episode ended and proof of it stopped counting; None while it may be proved."""
+    return None if notice.terminal else call.episodes[notice.fact.episode].ended_at
 
 
 def proof_of(call: Call, notice: Notice, presence: Presence, level: Level) -> Proof | None:
     """What proves the level for this presence, whether durable yet or not."""
-    sent = notice.sent.get(presence.id) if level is Level.SENT else None
-    end = until(call, notice, presence)
-    fitting = [
-        proof
-        for proof in (proved_at(notice, presence.who, level), sent)
-        if proof is not None and (end is None or proof.at <= end)
-    ]
+    return proof_by(notice, presence, level, lasts_until(call, notice))
+
+
+def proof_by(notice: Notice, presence: Presence, level: Level, ended_at: datetime | None) -> Proof | None:
+    """What proves the level while the presence lasted, and no later than `ended_at`; durable if any is."""
+    proved = proved_at(notice, presence.who, level)
+    if level is not Level.SENT:
+        return proved if proved is not None and _counts(proved, presence, ended_at) else None
+    sent = notice.sent.get(presence.id)
+    fitting = [each for each in (proved, sent) if each is not None and _counts(each, presence, ended_at)]
     return next((proof for proof in fitting if proof.entry is not None), fitting[0] if fitting else None)
+
+
+def _counts(proof: Proof, presence: Presence, ended_at: datetime | None) -> bool:
+    closed_at = presence.closed_at
+    return (closed_at is None or proof.at <= closed_at) and (ended_at is None or proof.at <= ended_at)
 
 
 def owed_notices(call: Call, presence: Presence) -> list[Notice]:

@@ -15,6 +15,7 @@ from gateway.core.call import Call, Episode
 from gateway.core.fusion import LAPSE, Track, next_check
 from gateway.core.presence import Phase, Presence
 from gateway.core.proofs import Notice, Proof
+from gateway.core.showing import show
 from gateway.core.types import Capability, Change, Role, State
 from gateway.core.uniting import unite
 
@@ -25,6 +26,8 @@ def apply(call: Call, fact: facts.AnyFact) -> None:
     What is known of a call that was merged into this one is folded apart until the merger.
     """
     owner = owner_of(call, fact)
+    if owner.onlookers or isinstance(fact, facts.CallMerged):
+        show(owner, fact)
     if not isinstance(fact, facts.PresencesErased):
         # An erasure is dated by whoever asked for it; the call's time is told by what happens in it.
         owner.clock = max(owner.clock, fact.at)
@@ -205,6 +208,8 @@ def _notice_overdue(call: Call, fact: facts.NoticeOverdue) -> None:
 def confirm(call: Call, fact: facts.AnyFact, entry: int) -> None:
     """`fact` is durable as `entry` of its region's ledger: from now on it counts as proof."""
     owner = owner_of(call, fact)
+    if owner.onlookers:
+        show(owner, fact)
     match fact:
         case facts.LevelProved():
             proof = owner.notices[fact.notice].said(owner.presences[fact.presence].who, fact.level)

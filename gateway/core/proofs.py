@@ -7,6 +7,7 @@ thousand proofs, and no table each.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -86,15 +87,25 @@ class Notice:
 
 def proved_at(notice: Notice, who: str, level: Level) -> Proof | None:
     """The earliest proof of `level` or, for the ranked levels, of a higher one."""
+    return proofs_of(notice, level)(who)
+
+
+def proofs_of(notice: Notice, level: Level) -> Callable[[str], Proof | None]:
+    """As `proved_at`, for many people: what was proved by now, and from now on perhaps more."""
     if level in CONSENT:
-        return notice.said(who, level) if newest_consent(notice, who) is level else None
-    earliest: Proof | None = None
-    for each in _AT_LEAST[level]:
-        proofs = notice.ranked.get(each)
-        if proofs is not None:
+        return lambda who: notice.said(who, level) if newest_consent(notice, who) is level else None
+    tables = [notice.ranked[each] for each in _AT_LEAST[level] if each in notice.ranked]
+    if len(tables) == 1:
+        return tables[0].get
+
+    def earliest(who: str) -> Proof | None:
+        found: Proof | None = None
+        for proofs in tables:
             proof = proofs.get(who)
-            if proof is not None and (earliest is None or _is_earlier(proof, earliest)):
-                earliest = proof
+            if proof is not None and (found is None or _is_earlier(proof, found)):
+                found = proof
+        return found
+
     return earliest
 
 

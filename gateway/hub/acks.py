@@ -170,6 +170,8 @@ class Acks:
 
     def _confirm(self, turn: _Turn, first: int) -> None:
         """The turn's entries are durable, from number `first` on."""
+        for onlooker in (each for live in turn.calls for each in live.current().call.onlookers):
+            onlooker.before_confirmation(proof for proof, _ in turn.proofs)
         for entry, (proof, _) in enumerate(turn.proofs, first):
             proof.confirm(proof.at, entry)
         self._waiting[turn.gathering.region] -= len(turn.proofs)

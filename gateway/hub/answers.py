@@ -9,33 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from gateway.core import coverage
 from gateway.core.errors import NotDurable, Refusal
 from gateway.core.types import CallKey, Level, rfc3339
 from gateway.hub.interpreter import Interpreter
 from gateway.hub.live import LiveCall, capabilities
 from gateway.hub.naming import Naming
 from gateway.hub.porter import Porter
+from gateway.hub.surveys import Surveys
 from gateway.hub.sweeper import Sweeper
-
-PAUSE: Final = 0.05
-"""Seconds between two looks at a call whose coverage somebody waits for."""
-
-
-MOST_FOLDS: Final = 1000
-"""How many calls' coverage is kept for those who wait for it."""
-
-Covered = list[coverage.NoticeCoverage]
-"""Coverage of every notice of a call."""
-
-
-class Fold(NamedTuple):
-    """Coverage as it was folded last, and the loop's time before which it is not folded again."""
-
-    covered: Covered
-    due: float
 
 
 class Answers:
@@ -45,6 +28,7 @@ class Answers:
         self,
         interpreter: Interpreter,
         naming: Naming,
+        surveys: Surveys,
         sweeper: Sweeper,
         porter: Porter,
         troubles: list[str],
@@ -54,18 +38,15 @@ class Answers:
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
         self._naming: Final = naming
+        self._surveys: Final = surveys
         self._sweeper: Final = sweeper
         self._porter: Final = porter
         self._troubles: Final = troubles
-        self._ending = False
-        self._folds: Final[dict[tuple[CallKey, Level], Fold]] = {}
         self._loop: Final = asyncio.get_running_loop()
 
     def stop_waiting(self) -> None:
         """Answer everyone who waits for coverage with what there is: the process ends."""
-        self._ending = True
-        for live in self._registry.calls.values():
-            live.changed()
+        self._surveys.stop_waiting()
 
     def readiness(self) -> list[str]:
         """Why this process is not ready; empty when it is."""
@@ -109,39 +90,9 @@ class Answers:
         ]
         return {**self._summary(live), "aliases": list(self._registry.names.of(live.key)), "episodes": episodes}
 
-    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> dict[str, Any]:
-        """Who was told what, with every gap; waits up to `wait` seconds for it to be complete."""
-        deadline = self._loop.time() + wait
-        covered = self._cover(await self._registry.find(call, organization), level)
-        while True:
-            live = await self._registry.find(call, organization)
-            left = deadline - self._loop.time()
-            if left <= 0 or self._ending or not any(each.gaps for each in covered):
-                return coverage.report(live.call, level, covered)
-            waiter: asyncio.Future[None] = self._loop.create_future()
-            live.waiters.append(waiter)
-            await asyncio.wait([waiter], timeout=left)
-            if waiter in live.waiters:
-                live.waiters.remove(waiter)
-            covered = await self._next_cover(live.current(), level, deadline)
-
-    def _cover(self, live: LiveCall, level: Level) -> Covered:
-        return coverage.cover(live.call, level, self._interpreter.now(), _behind(live))
-
-    async def _next_cover(self, live: LiveCall, level: Level, deadline: float) -> Covered:
-        """Coverage after a change, folded once for all who wait for it and for a tenth of the time at most."""
-        fold = self._folds.get((live.key, level))
-        rest = PAUSE if fold is None else max(PAUSE, fold.due - self._loop.time())
-        await asyncio.sleep(min(rest, max(deadline - self._loop.time(), 0)))
-        live, now = live.current(), self._loop.time()
-        fold = self._folds.get((live.key, level))
-        if fold is None or fold.due <= now:
-            covered = self._cover(live, level)
-            took = self._loop.time() - now
-            if len(self._folds) >= MOST_FOLDS:
-                self._folds.clear()
-            fold = self._folds[live.key, level] = Fold(covered, now + max(PAUSE, 10 * took))
-        return fold.covered
+    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Sequence[bytes]:
+        """Who was told what, with every gap, as JSON in pieces; waits up to `wait` seconds for it to be complete."""
+        return await self._surveys.coverage(lambda: self._registry.find(call, organization), level, wait)
 
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
         """These are all the names the call goes by; a call that opened under one of them becomes part of it."""
@@ -208,16 +159,6 @@ class Answers:
         if region not in self._ledgers.regions:
             raise Refusal("unknown_region", "this region is not served here", status=404)
         return list(await self._ledgers.read(region, lambda reader: reader.entries(start, limit)))
-
-
-def _behind(live: LiveCall) -> set[str]:
-    """Presences whose sessions all read too slowly."""
-    slow: dict[str, bool] = {}
-    for session in live.audience:
-        presence = live.call.present(session.participant)
-        if presence is not None:
-            slow[presence.id] = slow.get(presence.id, True) and session.behind
-    return {presence for presence, behind in slow.items() if behind}
 
 
 def _written(moment: object) -> str | None:

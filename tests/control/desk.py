@@ -74,9 +74,9 @@ class Room:
         self._ask("call", call, organization)
         return {"call": call}
 
-    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Mapping[str, Any]:
+    async def coverage(self, call: str, organization: str | None, level: Level, wait: float) -> Sequence[bytes]:
         self._ask("coverage", call, organization, level, wait)
-        return {"call": call, "level": level, "notices": [], "complete": True}
+        return [json.dumps({"call": call, "level": level})[:-1].encode(), b',"notices":[],"complete":true', b"}"]
 
     async def name(self, call: str, organization: str | None, aliases: tuple[str, ...]) -> None:
         self._ask("name", call, organization, aliases)

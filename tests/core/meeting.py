@@ -9,15 +9,16 @@ from typing import TypeVar
 
 import msgspec
 
-from gateway.core import attendance, coverage, delivery, facts, fold, merging, observing
+from gateway.core import attendance, delivery, facts, fold, merging, observing
 from gateway.core.call import Call, Policy
-from gateway.core.coverage import Gap, NoticeCoverage
+from gateway.core.coverage import Gap
 from gateway.core.effects import Announce, Effect, Record, Refresh, Resend
 from gateway.core.fusion import Claim, Verdict
 from gateway.core.presence import Presence
 from gateway.core.proofs import Notice, Proof
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change, Level, Person, Role, State
+from tests.core.covered import Covered, cover_notice
 
 F = TypeVar("F", bound=facts.Fact)
 
@@ -317,9 +318,9 @@ class Meeting:
         """What is shown."""
         return self.call.tracks[capability].state
 
-    def covered(self, notice: Notice | None = None, level: Level = Level.ACKNOWLEDGED) -> NoticeCoverage:
+    def covered(self, notice: Notice | None = None, level: Level = Level.ACKNOWLEDGED) -> Covered:
         """Who was told of a notice."""
-        return coverage.cover_notice(self.call, notice or self.last, level, self.now)
+        return cover_notice(self.call, notice or self.last, level, self.now)
 
     def gaps(self, notice: Notice | None = None, level: Level = Level.ACKNOWLEDGED) -> Mapping[str, Gap]:
         """The gaps of a notice, by the short name of whoever they are of; the newest of each."""

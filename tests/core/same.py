@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from msgspec.structs import replace
+
 from gateway.core.call import Call
-from gateway.core.coverage import cover
 from gateway.core.delivery import owed_notices
 from gateway.core.presence import Presence
 from gateway.core.types import Level
+from tests.core.covered import cover
 
 
 def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from gateway.core import coverage
+from gateway.core.survey import Survey
 from gateway.core.types import Level, Reason
+from tests.core.covered import cover_notice
 from tests.core.meeting import ACTIVE, GRAPH, INACTIVE, Meeting, moment, raw_id, refold
 
 
@@ -30,8 +33,17 @@ def milliseconds(meeting: Meeting, name: str, level: Level = Level.ACKNOWLEDGED)
 def behind(meeting: Meeting, name: str) -> str:
     """The reason when somebody's client reads too slowly."""
     slow = {meeting.presence(name).id}
-    covered = coverage.cover_notice(meeting.call, meeting.last, Level.ACKNOWLEDGED, meeting.now, slow)
+    covered = cover_notice(meeting.call, meeting.last, Level.ACKNOWLEDGED, meeting.now, slow)
     return covered.gaps[0].reason.value
+
+
+def reported(meeting: Meeting) -> dict[str, Any]:
+    """The answer about the call now."""
+    survey = Survey(meeting.call, Level.ACKNOWLEDGED, meeting.now)
+    survey.before_everything()
+    survey.close()
+    answer: dict[str, Any] = json.loads(b"".join(survey.report()))
+    return answer
 
 
 # Reasons
@@ -338,8 +350,7 @@ def test_owed_is_proved_plus_gaps(meeting: Meeting) -> None:
 def test_the_report_has_the_contracts_words(meeting: Meeting) -> None:
     """Field by field."""
     meeting.at(12)
-    covered = coverage.cover(meeting.call, Level.ACKNOWLEDGED, meeting.now)
-    report = coverage.report(meeting.call, Level.ACKNOWLEDGED, covered)
+    report = reported(meeting)
     assert (report["call"], report["level"], report["complete"]) == ("standup", "acknowledged", False)
     (notice,) = report["notices"]
     assert notice["notice"] == meeting.last.id
@@ -356,7 +367,7 @@ def test_a_call_without_notices_is_complete() -> None:
     """Nothing was owed."""
     meeting = Meeting()
     meeting.join("ann")
-    report = coverage.report(meeting.call, Level.ACKNOWLEDGED, [])
+    report = reported(meeting)
     assert report["complete"] is True
 
 

@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gateway.core import facts, fold
 from gateway.core.call import Call
-from gateway.core.coverage import cover_notice
 from gateway.core.delivery import owed_notices
 from gateway.core.types import CallKey, Capability, Level, Role, State
 from gateway.hub.journal import Box, Ink, from_entry, to_entry
+from tests.core.covered import cover_notice
 from tests.core.meeting import ACTIVE, AUTHORITIES, INACTIVE, PAUSED, UNKNOWN, Ids, Meeting, raw_id
 from tests.core.model import Model, Told
 from tests.core.same import remembered, texts_of, without_names

@@ -10,9 +10,9 @@ import pytest
 
 from gateway.core import facts
 from gateway.core.call import Call
-from gateway.core.coverage import cover
 from gateway.core.presence import Phase
 from gateway.core.types import CallKey, Level
+from tests.core.covered import cover
 from tests.core.meeting import (
     ACTIVE,
     GRAPH,
