@@ -15,9 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from websockets.utils import apply_mask
 
 from gateway.core import wire
-from gateway.core.framing import frame, measure, unmask
+from gateway.core.framing import MASK_LENGTH, frame, measure
 from gateway.core.types import Level
 from load import findings, page, show
 from load.crew import Sum
@@ -53,7 +54,7 @@ class Wire(asyncio.Transport):
         start = self.written.index(b"\r\n\r\n") + 4
         while start < len(self.written):
             begin, end = measure(self.written, start)
-            said = unmask(self.written, begin, end)
+            said = apply_mask(self.written[begin:end], self.written[begin - MASK_LENGTH : begin])
             yield json.loads(said) if self.written[start] == 0x81 else {"type": "pong", "data": said}
             start = end
 

@@ -15,8 +15,8 @@ from typing import Final, Protocol
 from gateway.core.facts import CallMerged
 from gateway.core.fusion import Track
 from gateway.core.presence import Presence
-from gateway.core.proofs import Notice, Proof
-from gateway.core.types import CallKey, Capability, Level
+from gateway.core.proofs import PROVING, Notice, Proof, proved_at, provers
+from gateway.core.types import CONSENT, CallKey, Capability, Level
 
 BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 """Before everything."""
@@ -28,12 +28,37 @@ AWAKENINGS: Final = 5
 
 @dataclass(slots=True, eq=False)
 class Episode:
-    """One run of a capability, from start to stop."""
+    """One run of a capability, from start to stop.
+
+    While it lasts it knows what is owed of it: `notices` in order, and by person how many of these are `settled`, that
+    is proved at the level that they owe.
+    """
 
     id: str
     capability: Capability
     started_at: datetime
     ended_at: datetime | None = None
+    notices: list[Notice] = field(default_factory=list)
+    settled: dict[str, int] = field(default_factory=dict)
+
+    def add(self, notice: Notice) -> None:
+        """A notice of this episode that everyone there owes, with what is proved of it."""
+        self.notices.append(notice)
+        for who in provers(notice, notice.fact.require):
+            self.settled[who] = self.settled.get(who, 0) + 1
+
+    def settle(self, notice: Notice, who: str, level: Level) -> None:
+        """A level of a notice of this episode is about to be proved; consent may be withdrawn, too."""
+        owed = notice.fact.require
+        if level in PROVING[owed]:
+            if proved_at(notice, who, owed) is None:
+                self.settled[who] = self.settled.get(who, 0) + 1
+        elif level in CONSENT and proved_at(notice, who, owed) is not None and owed in CONSENT:
+            self.settled[who] -= 1
+
+    def owed_by(self, who: str) -> int:
+        """How many notices somebody has not settled who is in the call and owes."""
+        return len(self.notices) - self.settled.get(who, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +92,7 @@ class Call:
     """Everything known of one call. Owned by the loop.
 
     `presences` are all there ever were, by id, `inside` the open ones, `latest` the newest of each person, by raw id;
+    `running` are the open episodes, `ends` the newest notice of each capability that ended one;
     `wakes` holds the moments at which time alone may act; `clock` is the time of its newest fact, behind which it
     never falls; `sources` are calls merged into this one by their id, or the call itself once they are; `mergers` are
     those mergers, and those of the calls before; `unserved` are regions that may know of it and are not served;
@@ -81,7 +107,9 @@ class Call:
     ended_at: datetime | None = None
     tracks: dict[Capability, Track] = field(default_factory=lambda: {each: Track() for each in Capability})
     episodes: dict[str, Episode] = field(default_factory=dict)
+    running: dict[str, Episode] = field(default_factory=dict)
     notices: dict[str, Notice] = field(default_factory=dict)
+    ends: dict[Capability, Notice] = field(default_factory=dict)
     presences: dict[str, Presence] = field(default_factory=dict)
     inside: dict[str, Presence] = field(default_factory=dict)
     latest: dict[str, Presence] = field(default_factory=dict)
@@ -120,16 +148,39 @@ class Call:
 
     def open_notices(self) -> list[Notice]:
         """The notices of open episodes, oldest first."""
-        return [
-            notice
-            for notice in self.notices.values()
-            if not notice.terminal and self.episodes[notice.fact.episode].ended_at is None
-        ]
+        found = [notice for episode in self.running.values() for notice in episode.notices]
+        return (
+            sorted(found, key=lambda notice: (notice.fact.at, notice.fact.revision)) if len(self.running) > 1 else found
+        )
+
+    def file(self, notice: Notice) -> None:
+        """A notice of this call, the newest of its capability."""
+        episode = self.running.get(notice.fact.episode)
+        if notice.terminal:
+            self.ends[notice.fact.capability] = notice
+        elif episode is not None:
+            episode.add(notice)
+
+    def file_all(self) -> None:
+        """Episodes and notices have come from another call."""
+        self.running = {name: each for name, each in self.episodes.items() if each.ended_at is None}
+        self.ends.clear()
+        for episode in self.running.values():
+            episode.notices.clear()
+            episode.settled.clear()
+        for notice in self.notices.values():
+            self.file(notice)
 
     def end_episode(self, episode: str | None, at: datetime) -> None:
         """The episode, if there is one, is over."""
-        if episode is not None and self.episodes[episode].ended_at is None:
-            self.episodes[episode].ended_at = at
+        ended = None if episode is None else self.running.pop(episode, None)
+        if ended is not None:
+            ended.ended_at = at
+            # Nobody is asked for any of it again.
+            for notice in ended.notices:
+                notice.overdue.clear()
+            ended.notices.clear()
+            ended.settled.clear()
 
     def miss(self, participant: str, at: datetime) -> None:
         """Somebody went of whom no coming is known yet: events arrive in any order.

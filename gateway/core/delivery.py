@@ -7,14 +7,20 @@ a level is a fact with its own time and is recorded once; what is overdue is rec
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from gateway.core import facts
 from gateway.core.call import AWAKENINGS, Call
 from gateway.core.presence import Presence
-from gateway.core.proofs import Notice, Proof, newest_consent, proved_at
+from gateway.core.proofs import Notice, Proof, newest_consent, proofs_of, proved_at
 from gateway.core.step import Step
 from gateway.core.types import CONSENT, Level
+
+NEWEST: Final = 100
+"""How many owed notices a state carries at most."""
+SOON: Final = timedelta(milliseconds=100)
+"""When what was too much for one step goes on."""
 
 
 def owes(call: Call, notice: Notice, presence: Presence) -> bool:
@@ -67,28 +73,61 @@ def _counts(proof: Proof, presence: Presence, ended_at: datetime | None) -> bool
 
 
 def owed_notices(call: Call, presence: Presence) -> list[Notice]:
-    """The notices to show someone who joins: what they owe of open episodes, and a last end not yet received."""
-    owed = [
-        notice
-        for notice in call.open_notices()
-        if owes(call, notice, presence) and proof_of(call, notice, presence, required(notice)) is None
-    ]
+    """Everything that an open presence owes of open episodes, and a last end not yet received; oldest first."""
+    return newest_owed(call, presence, len(call.notices))[0]
+
+
+def newest_owed(call: Call, presence: Presence, most: int) -> tuple[list[Notice], int]:
+    """The newest `most` of what `owed_notices` gives, oldest first, and how many there are beyond."""
+    if not presence.owes:
+        return [], 0
+    found = [end for end in _last_ends(call) if owes(call, end, presence) and not _is_proved(end, presence)]
+    count = len(found)
+    for episode in call.running.values():
+        # Whoever is in the call owes every notice of what is on, whenever they came.
+        owed = episode.owed_by(presence.who)
+        count += owed
+        wanted = len(found) + min(owed, most)
+        for notice in reversed(episode.notices):
+            if len(found) == wanted:
+                break
+            if not _is_proved(notice, presence):
+                found.append(notice)
+    found.sort(key=lambda notice: notice.fact.revision)
+    return found[-most:], count - len(found[-most:])
+
+
+def _last_ends(call: Call) -> Iterator[Notice]:
+    """The end of the last episode of each capability that is off."""
     for capability, track in call.tracks.items():
-        if track.episode is not None:
-            continue
-        ends = [each for each in call.notices.values() if each.terminal and each.fact.capability is capability]
-        last = ends[-1] if ends and owes(call, ends[-1], presence) else None
-        if last is not None and proof_of(call, last, presence, Level.RECEIVED) is None:
-            owed.append(last)
-    return sorted(owed, key=lambda notice: notice.fact.revision)
+        if track.episode is None and capability in call.ends:
+            yield call.ends[capability]
+
+
+def _is_proved(notice: Notice, presence: Presence) -> bool:
+    """Whether an open presence has proved what it owes of what still goes on, or of an end."""
+    return proved_at(notice, presence.who, required(notice)) is not None
 
 
 def owing(call: Call, notice: Notice) -> Iterator[Presence]:
     """The open presences that owe the notice and have not proved it."""
-    level = required(notice)
+    level, over = required(notice), lasts_until(call, notice) is not None
+    proved = proofs_of(notice, level)
     for presence in call.open_presences():
+        if not over and proved(presence.who) is not None:
+            continue
         if owes(call, notice, presence) and proof_of(call, notice, presence, level) is None:
             yield presence
+
+
+def gaps_open(call: Call) -> int:
+    """How many notices of open episodes are owed and not proved, summed over everyone in the call."""
+    return sum(
+        episode.owed_by(presence.who)
+        for episode in call.running.values()
+        for presence in call.inside.values()
+        if presence.owes
+    )
 
 
 def standing(notice: Notice, who: str, level: Level) -> Proof | None:
@@ -112,13 +151,22 @@ def remind_of_notice(step: Step, notice_id: str) -> None:
 
 
 def remind_presence(step: Step, presence_id: str) -> None:
-    """A late joiner's own deadline has come."""
+    """A late joiner's own deadline has come: what the state showed is sent again, and all that is owed is overdue.
+
+    Where recording was paused and resumed for hours that may be thousands, which are recorded some at a time.
+    """
     presence = step.call.presences[presence_id]
     if not presence.open:
         return
-    for notice in owed_notices(step.call, presence):
-        if notice.fact.deadline_at <= step.now:
-            _remind(step, notice, [presence])
+    owed = [notice for notice in owed_notices(step.call, presence) if notice.fact.deadline_at <= step.now]
+    shown = set(owed[-NEWEST:])
+    new = [notice for notice in reversed(owed) if presence.id not in notice.overdue]
+    for notice in new[:NEWEST]:
+        _record_overdue(step, notice, [presence])
+        if notice in shown and presence.sessions:
+            step.resend(notice.id, (presence.id,))
+    if len(new) > NEWEST:
+        step.call.wake(step.now + SOON, "presence", presence_id)
 
 
 def _is_done(call: Call, notice: Notice) -> bool:
@@ -127,16 +175,19 @@ def _is_done(call: Call, notice: Notice) -> bool:
 
 
 def _remind(step: Step, notice: Notice, late: list[Presence]) -> None:
-    new: dict[str, list[str]] = {}
+    _record_overdue(step, notice, [presence for presence in late if presence.id not in notice.overdue])
+    connected = tuple(presence.id for presence in late if presence.sessions)
+    if connected:
+        step.resend(notice.id, connected)
+
+
+def _record_overdue(step: Step, notice: Notice, late: list[Presence]) -> None:
+    by_region: dict[str, list[str]] = {}
     for presence in late:
-        if notice.id not in presence.overdue:
-            new.setdefault(presence.region, []).append(presence.id)
-    for region, presences in sorted(new.items()):
+        by_region.setdefault(presence.region, []).append(presence.id)
+    for region, presences in sorted(by_region.items()):
         step.record(
             facts.NoticeOverdue(
                 call=step.call.key, at=step.now, region=region, notice=notice.id, presences=tuple(presences)
             )
         )
-    connected = tuple(presence.id for presence in late if presence.sessions)
-    if connected:
-        step.resend(notice.id, connected)

@@ -1,6 +1,7 @@
 """What a decision asks for: the core returns effects, and one interpreter in the hub performs them.
 
-Rules: all `Record`s of a step share one commit; everything else happens after it, in the order given.
+Rules: all `Record`s of a step share one commit; everything else happens after it, in the order given, what is
+sent once more last.
 """
 
 from __future__ import annotations

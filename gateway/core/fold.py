@@ -90,10 +90,12 @@ def _notice_issued(call: Call, fact: facts.NoticeIssued) -> None:
     if fact.notice in call.notices:
         return
     call.revision = max(call.revision, fact.revision)
-    call.notices[fact.notice] = Notice(fact)
+    notice = call.notices[fact.notice] = Notice(fact)
     track = call.tracks[fact.capability]
     if fact.episode not in call.episodes:
-        call.episodes[fact.episode] = Episode(fact.episode, fact.capability, fact.at)
+        episode = call.episodes[fact.episode] = Episode(fact.episode, fact.capability, fact.at)
+        call.running[fact.episode] = episode
+    call.file(notice)
     match fact.change:
         case Change.STARTED:
             track.begin(fact.episode, fact.at)
@@ -195,14 +197,15 @@ def _notices_sent(call: Call, fact: facts.NoticesSent) -> None:
 
 
 def _level_proved(call: Call, fact: facts.LevelProved) -> None:
-    call.notices[fact.notice].prove(call.presences[fact.presence].who, fact.level, fact.at)
+    notice, who = call.notices[fact.notice], call.presences[fact.presence].who
+    episode = call.running.get(notice.fact.episode)
+    if episode is not None:
+        episode.settle(notice, who, fact.level)
+    notice.prove(who, fact.level, fact.at)
 
 
 def _notice_overdue(call: Call, fact: facts.NoticeOverdue) -> None:
-    for presence in fact.presences:
-        late = call.presences[presence]
-        if fact.notice not in late.overdue:
-            late.overdue += (fact.notice,)
+    call.notices[fact.notice].overdue.update(call.presences[presence].id for presence in fact.presences)
 
 
 def confirm(call: Call, fact: facts.AnyFact, entry: int) -> None:

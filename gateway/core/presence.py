@@ -65,8 +65,8 @@ CLOSING_REASON: Final = {
 class Presence:
     """One participant in one call. Owned by its call; times are the gateway's.
 
-    `participant` is None once erased. `sessions` are the ids of those that hold it open, `overdue` those of notices
-    that were recorded so: tuples, for there are few and mostly none. `durable` is set by the commit of its entry.
+    `participant` is None once erased. `sessions` are the ids of those that hold it open: a tuple, for there are few.
+    `durable` is set by the commit of its entry.
     """
 
     id: str
@@ -84,7 +84,6 @@ class Presence:
     gone_at: datetime | None = None
     closed_at: datetime | None = None
     closed_reason: str | None = None
-    overdue: tuple[str, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -121,7 +120,6 @@ class Presence:
         self.listed |= other.listed
         self.reached |= other.reached
         self.durable |= other.durable
-        self.overdue = _united(self.overdue, other.overdue)
         lost = [each.gone_at for each in (self, other) if each.gone_at is not None]
         self.gone_at = None if self.sessions else max(lost, default=None)
         if self.sessions:

@@ -15,6 +15,14 @@ from typing import Final
 from gateway.core import facts
 from gateway.core.types import CONSENT, RANKED, TERMINAL, Level
 
+HIGHEST: Final = RANKED[-1]
+"""The level that none but itself proves."""
+PROVING: Final = {
+    **{level: frozenset(RANKED[rank:]) for rank, level in enumerate(RANKED)},
+    **{level: frozenset({level}) for level in CONSENT},
+}
+"""What proves each level."""
+
 _AT_LEAST: Final = {level: RANKED[rank:] for rank, level in enumerate(RANKED)}
 
 
@@ -36,7 +44,8 @@ class Notice:
     """One change everyone must be told of, with what is proved of it.
 
     `ranked` is level → who → proof, `consents` who → level → proof with the last word behind the others, `sent`
-    presence → proof; presences that were told together share theirs.
+    presence → proof; presences that were told together share theirs. `overdue` are presences of which it is written
+    that they passed their deadline; where the episode is over nobody needs to know.
     """
 
     fact: facts.NoticeIssued
@@ -44,6 +53,7 @@ class Notice:
     ranked: dict[Level, dict[str, Proof]] = field(default_factory=dict)
     consents: dict[str, dict[Level, Proof]] = field(default_factory=dict)
     sent: dict[str, Proof] = field(default_factory=dict)
+    overdue: set[str] = field(default_factory=set)
 
     def prove(self, who: str, level: Level, at: datetime) -> Proof:
         """Keep the first proof of a level; of consent keep each word again, behind the others."""
@@ -87,6 +97,10 @@ class Notice:
 
 def proved_at(notice: Notice, who: str, level: Level) -> Proof | None:
     """The earliest proof of `level` or, for the ranked levels, of a higher one."""
+    if level is HIGHEST:
+        # Asked for every ack.
+        proofs = notice.ranked.get(level)
+        return None if proofs is None else proofs.get(who)
     return proofs_of(notice, level)(who)
 
 
@@ -114,6 +128,13 @@ def _is_earlier(proof: Proof, other: Proof) -> bool:
     if proof.at != other.at:
         return proof.at < other.at
     return proof.entry is not None and (other.entry is None or proof.entry < other.entry)
+
+
+def provers(notice: Notice, level: Level) -> set[str]:
+    """Everyone who has proved the level."""
+    if level in CONSENT:
+        return {who for who in notice.consents if newest_consent(notice, who) is level}
+    return {who for each in _AT_LEAST[level] for who in notice.ranked.get(each, ())}
 
 
 def newest_consent(notice: Notice, who: str) -> Level | None:

@@ -46,6 +46,7 @@ def unite(call: Call, source: Call, merged: CallMerged) -> None:
     call.others = max(call.others, source.others)
     for moment, _, what, subject in source.wakes:
         call.wake(moment, what, subject)
+    call.file_all()
     for capability, track in call.tracks.items():
         call.end_episode(track.absorb(source.tracks[capability]), merged.at)
         call.wake(merged.at, "fuse", capability)
@@ -82,6 +83,8 @@ def _absorb(call: Call, source: Call, pairs: Sequence[tuple[str, str]]) -> None:
         for notice in (*source.notices.values(), *call.notices.values()):
             if other.id in notice.sent:
                 notice.sent.setdefault(kept.id, notice.sent[other.id])
+            if other.id in notice.overdue:
+                notice.overdue.add(kept.id)
     if became:
         # Whatever had become part of one that is absorbed now is part of the same whole.
         call.presences = {name: became.get(each, each) for name, each in call.presences.items()}

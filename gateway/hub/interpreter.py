@@ -226,11 +226,7 @@ class Interpreter:
 
     def gaps_open(self) -> int:
         """Presences and notices of open calls without the required level now."""
-        return sum(
-            sum(1 for _ in delivery.owing(live.call, notice))
-            for live in self.registry.calls.values()
-            for notice in live.call.open_notices()
-        )
+        return sum(delivery.gaps_open(live.call) for live in self.registry.calls.values())
 
 
 def _unname(live: LiveCall, fact: facts.PresencesErased) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from gateway.core import wire
 from gateway.core.call import Call
 from gateway.core.catalogue import text
-from gateway.core.delivery import owed_notices
+from gateway.core.delivery import NEWEST, newest_owed
 from gateway.core.effects import Announce, Effect, Refresh, Resend
 from gateway.core.framing import frame
 from gateway.core.presence import Presence
@@ -37,9 +37,6 @@ MOST_TEXTS: Final = 10_000
 """How many notices are kept written as states hold them."""
 PATIENCE: Final = 2.0
 """Seconds that a notice waits for a commit that neither succeeds nor fails."""
-NEWEST: Final = 100
-"""How many owed notices a state carries at most."""
-
 RETURN_SECONDS: Final = 2.0
 """Every so often one participant may leave a call and come back, on average."""
 RETURNS_AT_ONCE: Final = 30
@@ -170,14 +167,17 @@ class Fanout:
     def _deliver(self, live: LiveCall) -> Iterator[None]:
         while live.outbox and self._released(live.outbox[0]):
             posting = live.outbox.popleft()
+            resends: list[Resend] = []
             for effect in posting.effects:
                 match effect:
                     case Announce():
                         yield from self._announce(live, live.call.notices[effect.notice], posting)
                     case Resend():
-                        self._resend(live, live.call.notices[effect.notice], effect.presences)
+                        resends.append(effect)
                     case Refresh():
                         yield from self._refresh(live)
+            if resends:
+                yield from self._resend(live, resends)
             if posting.reply is not None:
                 posting.reply()
 
@@ -203,12 +203,23 @@ class Fanout:
         self._metrics.notices_sent(written)
         self._metrics.event_to_last_frame(self._loop.time() - posting.posted)
 
-    def _resend(self, live: LiveCall, notice: Notice, presences: tuple[str, ...]) -> None:
-        wanted = set(presences)
-        for session, name in live.audience.items():
-            presence = live.call.present(session.participant)
-            if presence is not None and presence.id in wanted:
-                session.send(notice_frame(notice, name, session.locale))
+    def _resend(self, live: LiveCall, resends: Iterable[Resend]) -> Iterator[None]:
+        """Send each of these to whom it is for, all in one round: there may be many of few, or one of many."""
+        wanted: dict[str, list[Notice]] = {}
+        for resend in resends:
+            for presence in resend.presences:
+                wanted.setdefault(presence, []).append(live.call.notices[resend.notice])
+        found = ((session, live.call.present(session.participant)) for session in live.audience)
+        sessions = [(session, wanted[each.id]) for session, each in found if each is not None and each.id in wanted]
+        framed: dict[tuple[str, str, str], bytes] = {}
+        for place, (session, notices) in enumerate(sessions, 1):
+            for notice in notices if session in live.audience else ():
+                key = (notice.id, session.locale, live.audience[session])
+                if key not in framed:
+                    framed[key] = frame(notice_frame(notice, key[2], session.locale))
+                session.send_framed(framed[key])
+            if place % SLICE == 0:
+                yield
 
     def _refresh(self, live: LiveCall) -> Iterator[None]:
         sessions = iter(list(live.audience))
@@ -226,15 +237,14 @@ class Fanout:
             return
         live.audience[session] = name
         presence = live.call.present(session.participant)
-        owed = [] if presence is None else owed_notices(live.call, presence)
-        shown = owed[-NEWEST:]
+        shown, more = ([], 0) if presence is None else newest_owed(live.call, presence, NEWEST)
         payload = wire.state(
             id=join_id,
             call=name,
             revision=live.call.revision,
             capabilities=capabilities(live.call),
             notices=[self._written(live, notice, name, session.locale, presence) for notice in shown],
-            more=len(owed) - len(shown),
+            more=more,
         )
         if session.send(payload) and presence is not None:
             fresh = tuple(notice.id for notice in shown if presence.id not in notice.sent)

@@ -167,4 +167,4 @@ def _behind(live: LiveCall) -> set[str]:
     """Presences whose sessions all read too slowly."""
     slow = {session.id: session.participant for session in live.audience if session.behind}
     presences = (live.call.present(participant) for participant in slow.values())
-    return {each.id for each in presences if each is not None and each.sessions.keys() <= slow.keys()}
+    return {each.id for each in presences if each is not None and slow.keys() >= set(each.sessions)}

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from gateway.core.call import Call
+from gateway.core.call import Call, Episode
 from gateway.core.delivery import owed_notices
 from gateway.core.presence import Presence
 from gateway.core.types import Level
@@ -27,7 +27,9 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
         "clock": call.clock,
         "life": (call.opened_at, call.ended, call.ended_at),
         "tracks": {capability.value: asdict(track) for capability, track in call.tracks.items()},
-        "episodes": {name: asdict(episode) for name, episode in call.episodes.items()},
+        "episodes": {name: _episode(episode) for name, episode in call.episodes.items()},
+        "running": list(call.running),
+        "ends": {capability.value: notice.id for capability, notice in call.ends.items()},
         "notices": {
             name: (notice.fact, notice.durable, _plain(notice.ranked), _plain(notice.consents), _plain(notice.sent))
             for name, notice in call.notices.items()
@@ -44,6 +46,12 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
         ],
         "due": {each for each in due if each[1] != "notice" or each in reminders},
     }
+
+
+def _episode(episode: Episode) -> dict[str, Any]:
+    plain = {name: getattr(episode, name) for name in ("id", "capability", "started_at", "ended_at")}
+    settled = {who: count for who, count in episode.settled.items() if count}
+    return {**plain, "notices": [notice.id for notice in episode.notices], "settled": settled}
 
 
 def person(presence: Presence) -> dict[str, Any]:
