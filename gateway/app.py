@@ -124,6 +124,7 @@ async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> Non
             serving = tasks.create_task(control.serve(), name="control")
             background = [tasks.create_task(work, name=name) for name, work in _background(house, verifier).items()]
             _settle()
+            _say_bound(edge.limits, settings.listen.max_sessions)
             _announce(settings, listener, control)
             await stopping.wait()
             _LOG.info("draining", sessions=len(edge))
@@ -211,17 +212,22 @@ async def _refresh_keys(settings: Settings, verifier: Verifier) -> None:
 def _limits(settings: Settings) -> Limits:
     """What was configured, as far as there are descriptors for it."""
     ping, wanted = max(1, round(settings.listen.ping_seconds)), settings.listen.max_sessions
-    descriptors = allowed()
-    limits = fit(Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=wanted), descriptors)
+    return fit(Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=wanted), allowed())
+
+
+def _say_bound(limits: Limits, wanted: int) -> None:
+    """Where there are fewer descriptors than sessions are allowed, it is said when the doors open.
+
+    No warning: what is allowed unless somebody says so is more than most machines grant.
+    """
     if limits.sessions < wanted:
-        _LOG.warning(
+        _LOG.info(
             "fewer sessions than configured: `ulimit -n` is too low",
             sessions=limits.sessions,
             max_sessions=wanted,
-            descriptors=descriptors,
+            descriptors=allowed(),
             needed=OTHERS + LATE + wanted,
         )
-    return limits
 
 
 def _topics(settings: Settings) -> dict[str, str]:
