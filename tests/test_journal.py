@@ -17,18 +17,10 @@ from hypothesis import strategies as st
 
 from gateway.core import facts
 from gateway.core.types import CallKey, Capability, Level, Role, rfc3339
-from gateway.hub.journal import (
-    Box,
-    Ink,
-    LevelForm,
-    Scribe,
-    commitment,
-    device_digest,
-    from_entry,
-    open_box,
-    to_entry,
-)
+from gateway.hub.entries import LEVELS, facts_of, open_box
+from gateway.hub.journal import Box, Ink, LevelForm, Scribe, commitment, device_digest, to_entry
 from storage.operations import Append, CloseCall, MoveCall, OpenCall, SealPresence
+from tests.levels import levels_entry
 
 SALT = bytes(range(32))
 AT = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -125,14 +117,14 @@ def test_without_the_salt_of_an_erased_presence_its_device_is_left_out(fact: fac
     """A digest without it would lead to the person, and a connected one goes on proving."""
     entry = json.loads(to_entry(fact, Ink({"europe": None})))
     assert "device" not in entry
-    assert from_entry(to_entry(fact, Ink({"europe": None})), {}) == msgspec.structs.replace(fact, device=None)
+    assert facts_of(to_entry(fact, Ink({"europe": None})), {}) == (msgspec.structs.replace(fact, device=None),)
 
 
 def test_an_erased_presence_comes_back_without_a_name() -> None:
     """Its box is gone; who it was before in the call it still says."""
     ink = Ink({"europe": None}, {"p_1": SALT})
-    again = from_entry(to_entry(opened(), ink), {"p_1": None})
-    assert again == opened(participant=None, name=None)
+    again = facts_of(to_entry(opened(), ink), {"p_1": None})
+    assert again == (opened(participant=None, name=None),)
 
 
 @pytest.mark.parametrize("kind", facts.KINDS, ids=lambda kind: str(kind.__struct_config__.tag))
@@ -146,11 +138,11 @@ def test_every_kind_of_fact_comes_back_as_it_was(kind: type[facts.AnyFact], data
     if isinstance(fact, facts.PresenceOpened):
         box = Box(fact.participant or "", fact.name, SALT.hex())
         fact = msgspec.structs.replace(fact, participant=fact.participant or "")
-    again = from_entry(to_entry(fact, ink), {getattr(fact, "presence", ""): box})
+    again = facts_of(to_entry(fact, ink), {getattr(fact, "presence", ""): box})
     device = getattr(fact, "device", None)
     if device is not None:
         fact = msgspec.structs.replace(fact, device=device_digest(SALT, device))
-    assert again == fact
+    assert again == (fact,)
 
 
 @pytest.mark.parametrize("kind", facts.KINDS, ids=lambda kind: str(kind.__struct_config__.tag))
@@ -162,6 +154,35 @@ def test_every_entry_is_canonical(kind: type[facts.AnyFact], data: st.DataObject
     leaf = to_entry(fact, ink_for(fact))
     stamped = b'{"after_us":1,"ahead":2,' + leaf[1:]
     for each in (leaf, stamped):
+        assert rfc8785.dumps(json.loads(each)) == each
+
+
+@st.composite
+def proved_together(draw: st.DrawFn) -> list[facts.LevelProved]:
+    """What different presences proved at once, of one level of one notice."""
+    first = draw(any_fact(facts.LevelProved))
+    words = st.tuples(TEXT, TEXT, MOMENTS, st.none() | TEXT)
+    return [
+        msgspec.structs.replace(first, presence=presence, session=session, reported_at=reported_at, device=device)
+        for presence, session, reported_at, device in draw(
+            st.lists(words, min_size=1, max_size=6, unique_by=lambda word: word[0])
+        )
+    ]
+
+
+@given(proved_together(), st.data())
+def test_what_was_proved_together_comes_back_apart(together: list[facts.LevelProved], data: st.DataObject) -> None:
+    """One fact for each proof in their order, each with its own device where its presence has a salt; canonical."""
+    sealed = data.draw(st.sets(st.sampled_from([each.presence for each in together])))
+    ink = Ink({"europe": None}, dict.fromkeys(sealed, SALT))
+    leaf = levels_entry(together, ink)
+    assert facts_of(leaf, {}) == tuple(
+        msgspec.structs.replace(each, device=device_digest(SALT, each.device))
+        if each.device is not None and each.presence in sealed
+        else msgspec.structs.replace(each, device=None)
+        for each in together
+    )
+    for each in (leaf, b'{"after_us":1,"ahead":2,' + leaf[1:]):
         assert rfc8785.dumps(json.loads(each)) == each
 
 
@@ -180,31 +201,58 @@ def test_what_comes_by_the_thousand_is_written_as_everything_else(
 def test_an_entry_of_another_kind_is_no_fact() -> None:
     """Certificates, refusals and what later versions write are left alone."""
     for kind in ("retention.certificate", "refused", "message.stored", "kind.of.tomorrow"):
-        assert from_entry(json.dumps({"kind": kind, "at": "2026-11-23T14:00:00.000Z"}).encode(), {}) is None
-    assert from_entry(b'{"at":"2026-11-23T14:00:00.000Z"}', {}) is None
+        assert facts_of(json.dumps({"kind": kind, "at": "2026-11-23T14:00:00.000Z"}).encode(), {}) == ()
+    assert facts_of(b'{"at":"2026-11-23T14:00:00.000Z"}', {}) == ()
 
 
 def test_a_known_kind_that_lacks_a_field_is_an_error() -> None:
     """What cannot be read is never guessed."""
     with pytest.raises(msgspec.ValidationError):
-        from_entry(b'{"kind":"call.ended","organization":"contoso","call":"standup"}', {})
+        facts_of(b'{"kind":"call.ended","organization":"contoso","call":"standup"}', {})
+
+
+@pytest.mark.parametrize(
+    "proofs",
+    [
+        None,
+        [],
+        [[]],
+        [["p_1", "s_1", "2026-11-23T14:00:00.000Z"]],
+        [["p_1", "s_1", "2026-11-23T14:00:00.000Z", None, 1]],
+        [["p_1", "s_1", "yesterday", None]],
+        [["p_1", None, "2026-11-23T14:00:00.000Z", None]],
+    ],
+    ids=str,
+)
+def test_proofs_that_are_not_as_they_must_be_are_an_error(proofs: object) -> None:
+    """An entry of this kind proves something, and each proof has four parts."""
+    fields = json.loads(levels_entry([proved()], ink_for(proved())))
+    assert len(facts_of(json.dumps(fields).encode(), {})) == 1
+    with pytest.raises(msgspec.ValidationError):
+        facts_of(json.dumps({**fields, "proofs": proofs}).encode(), {})
 
 
 def test_kinds_are_told_apart() -> None:
     """Each has its own word."""
     assert len(facts.BY_KIND) == len(facts.KINDS)
+    assert LEVELS not in facts.BY_KIND
 
 
 # No personal data
 
 
-@pytest.mark.parametrize("fact", [opened(), joined(), proved()], ids=["presence", "session", "level"])
-def test_an_entry_says_nothing_of_the_person(fact: facts.AnyFact) -> None:
+@pytest.mark.parametrize(
+    "leaf",
+    [to_entry(each, ink_for(each)) for each in (opened(), joined(), proved())]
+    + [levels_entry([proved()], ink_for(proved()))],
+    ids=["presence", "session", "level", "levels"],
+)
+def test_an_entry_says_nothing_of_the_person(leaf: bytes) -> None:
     """Neither who it is, nor the name, nor the device."""
-    leaf = to_entry(fact, ink_for(fact)).decode()
+    said = leaf.decode()
     for needle in (PERSON, "ann", "Ann", "Ünal", NAME, DEVICE, SALT.hex()):
-        assert needle not in leaf
-        assert json.dumps(needle)[1:-1] not in leaf
+        assert needle not in said
+        assert json.dumps(needle)[1:-1] not in said
 
 
 @given(participant=TEXT, name=st.none() | TEXT)
@@ -221,8 +269,8 @@ def test_whoever_the_person_is_the_entry_is_the_same_but_for_the_commitment(part
 def test_a_shredded_person_leaves_the_fact() -> None:
     """The leaf stays as it is, and names nobody any more."""
     leaf = to_entry(opened(), Ink({"europe": None}, {"p_1": SALT}))
-    assert from_entry(leaf, {"p_1": None}) == opened(participant=None, name=None)
-    assert from_entry(leaf, {}) == opened(participant=None, name=None)
+    assert facts_of(leaf, {"p_1": None}) == (opened(participant=None, name=None),)
+    assert facts_of(leaf, {}) == (opened(participant=None, name=None),)
 
 
 # Commitments
@@ -340,7 +388,7 @@ def test_the_home_keeps_which_regions_came_in() -> None:
         "at": "2026-11-23T14:00:00.000Z",
         "into": "asia",
     }
-    assert from_entry(append.leaf, {}) is None
+    assert facts_of(append.leaf, {}) == ()
 
 
 def test_a_region_that_comes_in_later_is_told_what_it_must_know() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from gateway.core import facts
 from gateway.core.call import Call, Policy
 from gateway.core.types import CallKey, Level, State
-from gateway.hub.journal import Ink, open_box
+from gateway.hub.entries import open_box
+from gateway.hub.journal import Ink
 from gateway.hub.live import LiveCall
 from gateway.hub.names import Names
 from gateway.hub.recollection import StoredCall, gathered

@@ -19,7 +19,7 @@ from gateway.core.call import BEGINNING
 from gateway.core.types import CallKey
 
 Recorded = Sequence[tuple[facts.AnyFact, int]]
-"""The facts of one region's ledger about a call and its parts, in order, each with its entry."""
+"""The facts of one region's ledger about a call and its parts, in order, each with its entry; one may hold several."""
 
 
 class Told(NamedTuple):

@@ -34,8 +34,9 @@ class Opening(NamedTuple):
 class Part:
     """What one region's ledger has of the call.
 
-    `recorded` are the facts with their entries, `lines` the entries as they stand in the ledger, those of events
-    included. `people` has who the presences are that nobody erased, and nobody where the region is not `opened`.
+    `recorded` are the facts with their entries, of which one may hold several; `lines` the entries as they stand in
+    the ledger, those of events included. `people` has who the presences are that nobody erased, and nobody where the
+    region is not `opened`.
     """
 
     region: str

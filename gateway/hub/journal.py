@@ -1,4 +1,4 @@
-"""The journal: translates what happened into ledger entries of the right region, and back.
+"""The journal: translates what happened into ledger entries of the right region (see `entries` for the way back).
 
 Rules: an entry carries no personal data. A person goes into the region's vault and the entry keeps a commitment,
 SHA-256 over a random 256-bit salt and the raw id; a client's device becomes a digest under the same salt. A
@@ -9,7 +9,7 @@ call's other regions must know to stand alone is mirrored there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -146,40 +146,6 @@ class LevelForm:
             rfc3339(fact.reported_at).encode(),
             fact.session.encode(),
         )
-
-
-# msgspec learns a type at its first use, and crashes the process where two regions' threads are both the first.
-_LEARNT: Final = tuple(msgspec.json.Decoder(kind) for kind in (*facts.KINDS, Box))
-
-
-def from_entry(leaf: bytes, boxes: Mapping[str, Box | None]) -> facts.AnyFact | None:
-    """The fact of an entry, with the person from its box (None once shredded); None for other kinds of entry."""
-    entry: dict[str, Any] = msgspec.json.decode(leaf)
-    if entry.get("kind") not in facts.BY_KIND:
-        return None
-    entry["call"] = [entry.pop("organization"), entry["call"]]
-    if entry["kind"] == "presence.opened":
-        box = boxes.get(entry["presence"])
-        entry["participant"] = None if box is None else box.participant
-        entry["name"] = None if box is None else box.name
-    return msgspec.convert(entry, facts.BY_KIND[entry["kind"]])
-
-
-def named_regions(leaves: Iterable[bytes]) -> frozenset[str]:
-    """The regions in which, by these entries, a call was or may have been."""
-    found: set[str] = set()
-    for leaf in leaves:
-        # Most entries are about presences and need not be read.
-        if b'"kind":"call.' in leaf:
-            fields: dict[str, Any] = msgspec.json.decode(leaf)
-            found.update(fields[name] for name in ("home", "into") if name in fields)
-            found.update(fields.get("unserved", ()))
-    return frozenset(found)
-
-
-def open_box(box: bytes | None) -> Box | None:
-    """The person in an opened box."""
-    return None if box is None else msgspec.json.decode(box, type=Box)
 
 
 Written = tuple[Operation, facts.AnyFact | None]

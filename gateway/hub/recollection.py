@@ -11,17 +11,18 @@ from datetime import datetime
 
 from gateway.core import facts
 from gateway.core.types import CallKey
-from gateway.hub.journal import Box, Ink, from_entry, named_regions, open_box
+from gateway.hub.entries import facts_of, named_regions, open_box
+from gateway.hub.journal import Box, Ink
 from storage.entry import decode
 from storage.reader import Reader
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCall:
-    """What one region knows of a call and of those merged into it: the facts in order with their entries.
+    """What one region knows of a call and of those merged into it: the facts in order, each with its entry's number.
 
-    `homes` has, for each of these calls that opened here, since when it is known and its home region; `named` are the
-    regions that its entries name.
+    Facts of one entry share its number. `homes` has, for each of these calls that opened here, since when it is known
+    and its home region; `named` are the regions that its entries name.
     """
 
     homes: Mapping[CallKey, tuple[datetime, str]]
@@ -50,11 +51,10 @@ def gathered(lines: Iterable[tuple[int, bytes]], boxes: Mapping[str, Box | None]
     homes: dict[CallKey, tuple[datetime, str]] = {}
     lines = list(lines)
     for entry, leaf in lines:
-        fact = from_entry(leaf, boxes)
-        if fact is not None:
+        for fact in facts_of(leaf, boxes):
             found.append((fact, entry))
-        if isinstance(fact, facts.CallOpened) and fact.call not in homes:
-            homes[fact.call] = fact.at, str(decode(leaf)["home"])
+            if isinstance(fact, facts.CallOpened) and fact.call not in homes:
+                homes[fact.call] = fact.at, str(decode(leaf)["home"])
     salts = {presence: bytes.fromhex(box.salt) for presence, box in boxes.items() if box is not None}
     return StoredCall(homes, tuple(found), salts, named_regions(leaf for _, leaf in lines))
 

@@ -21,8 +21,9 @@ from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Level, Person, Role, State
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
+from gateway.hub.entries import facts_of, open_box
 from gateway.hub.interpreter import digests
-from gateway.hub.journal import Ink, Scribe, from_entry, open_box, to_entry
+from gateway.hub.journal import Ink, Scribe, to_entry
 from storage.entry import canonical, decode
 from storage.operations import Append, SealPresence
 from tests.core.meeting import Ids
@@ -258,9 +259,7 @@ class World:
         for entry, (call, leaf) in enumerate(self.books.ledgers[region]):
             if call in self.parts or any(event.encode() in leaf for event in events):
                 lines.append((entry, leaf))
-                fact = from_entry(leaf, {})
-                if fact is not None:
-                    recorded.append((fact, entry))
+                recorded += [(fact, entry) for fact in facts_of(leaf, {})]
         people = {}
         for presence, box in self.books.boxes[region].items():
             person = open_box(box)

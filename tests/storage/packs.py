@@ -15,7 +15,7 @@ from gateway.core.types import CallKey, Level, State, rfc3339
 from gateway.evidence import records
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
-from gateway.hub.journal import open_box
+from gateway.hub.entries import open_box
 from gateway.hub.recollection import gathered, homes_of
 from storage.audit import archive
 from storage.audit.pack import verify

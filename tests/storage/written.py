@@ -12,7 +12,8 @@ from gateway.core.delivery import required
 from gateway.core.effects import Record
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Level, rfc3339
-from gateway.hub.journal import Box, Ink, Scribe, Written, from_entry, to_entry
+from gateway.hub.entries import facts_of
+from gateway.hub.journal import Box, Ink, Scribe, Written, to_entry
 from gateway.hub.live import LiveCall
 from gateway.hub.recollection import StoredCall, gathered
 from gateway.hub.registry import restore
@@ -64,9 +65,9 @@ class Ledgers:
         region = region_of(participant)
         calls: dict[Named, list[str]] = {}
         for leaf, call in self.lines.get(region, ()):
-            fact = from_entry(leaf, {})
-            if call is not None and isinstance(fact, facts.PresenceOpened) and fact.presence in gone:
-                calls.setdefault(call, []).append(fact.presence)
+            for fact in facts_of(leaf, {}):
+                if call is not None and isinstance(fact, facts.PresenceOpened) and fact.presence in gone:
+                    calls.setdefault(call, []).append(fact.presence)
         self.boxes.update(dict.fromkeys(gone))
         told = []
         for call, names in calls.items():
