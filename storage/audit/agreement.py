@@ -1,8 +1,8 @@
 """Whether the entries of a pack agree with one another: what is signed is not yet true, and may contradict itself.
 
-Rules: a presence begins once, and what is said of it stands behind that in the same ledger; of a notice every copy is
-the same, and what was answered was told; a call has one home, unless the ledger of another region says itself that the
-home was not served. Nothing here is believed of a single entry.
+Rules: a presence begins once, and what is said of it stands behind that in the same ledger; an entry of many has each
+of them once; of a notice every copy is the same, and what was answered was told; a call has one home, unless the ledger
+of another region says itself that the home was not served. Nothing here is believed of a single entry.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ def check_agreement(regions: Mapping[str, Sequence[Entry]]) -> None:
             if isinstance(fact, entries.CallOpened) and home[fact.call] not in (fact.home, *fact.unserved):
                 raise Malformed(f"{_place(entry)}: the call is at home elsewhere")
     for entry in (entry for region in sorted(regions) for entry in regions[region]):
-        if isinstance(entry.fact, entries.Proved) and not _was_told(entry.fact, told.get(entry.fact.notice)):
+        fact = entry.fact
+        if isinstance(fact, entries.Proved | entries.ProvedTogether) and not _was_told(fact, told.get(fact.notice)):
             raise Malformed(f"{_place(entry)}: what was confirmed was never told")
 
 
-def _was_told(proved: entries.Proved, notice: entries.Issued | None) -> bool:
-    """Whether the digest that a client sent back is one of the notice's texts."""
+def _was_told(proved: entries.Proved | entries.ProvedTogether, notice: entries.Issued | None) -> bool:
+    """Whether the digest that clients sent back is one of the notice's texts."""
     return notice is None or proved.digest is None or proved.digest in notice.digests.values()
 
 
@@ -56,6 +57,12 @@ def _check_presence(entry: Entry, begun: set[str], here: set[str]) -> None:
             raise Malformed(f"{_place(entry)}: its presence did not begin in this ledger before")
         case entries.Sent(presences=presences) | entries.Erased(presences=presences) if not here.issuperset(presences):
             raise Malformed(f"{_place(entry)}: its presences did not begin in this ledger before")
+        case entries.ProvedTogether(proofs=proofs):
+            proved = {word.presence for word in proofs}
+            if not proved <= here:
+                raise Malformed(f"{_place(entry)}: its presences did not begin in this ledger before")
+            if len(proved) != len(proofs):
+                raise Malformed(f"{_place(entry)}: a presence is in it twice")
 
 
 def _place(entry: Entry) -> str:

@@ -66,7 +66,7 @@ def check(
     meeting = told(call, regions)
     if meeting.clock is not None and at < meeting.clock:
         raise Malformed("manifest.json: its time is before that of the newest entry")
-    _compare(files, "levels.jsonl", tables.levels(regions), _numbered)
+    _compare(files, "levels.jsonl", tables.levels(regions), _proof)
     _compare(files, "presences.jsonl", tables.presences(regions), lambda row: str(row.get("presence")))
     _compare(files, "episodes.jsonl", tables.episodes(meeting, regions), lambda row: str(row.get("episode")))
     _check_words(files["notices.jsonl"], meeting)
@@ -112,8 +112,9 @@ def _erased(regions: Mapping[str, Sequence[Entry]]) -> set[str]:
     }
 
 
-def _numbered(row: Row) -> str:
-    return f"{row.get('region')} {row.get('entry')}"
+def _proof(row: Row) -> str:
+    """An entry proves something once of each presence."""
+    return f"{row.get('region')} {row.get('entry')} of presence {row.get('presence')}"
 
 
 def _rows(where: str, data: bytes) -> list[Row]:

@@ -153,6 +153,15 @@ class Sent(Told, frozen=True, kw_only=True, tag="sent"):
     presences: tuple[str, ...]
 
 
+class Word(NamedTuple):
+    """What one session confirmed, as an entry of many lists it."""
+
+    presence: str
+    session: str
+    reported_at: Moment
+    device: str | None
+
+
 class Proved(Told, frozen=True, kw_only=True, tag="level"):
     """A client confirmed a level of a notice."""
 
@@ -163,6 +172,21 @@ class Proved(Told, frozen=True, kw_only=True, tag="level"):
     reported_at: Moment
     session: str
     device: str | None = None
+    digest: str | None = None
+
+    @property
+    def proofs(self) -> tuple[Word, ...]:
+        """The only one."""
+        return (Word(self.presence, self.session, self.reported_at, self.device),)
+
+
+class ProvedTogether(Told, frozen=True, kw_only=True, tag="levels"):
+    """Clients confirmed the same level of the same notice at once, each of another presence."""
+
+    region: str
+    notice: str
+    level: Level
+    proofs: Annotated[tuple[Word, ...], msgspec.Meta(min_length=1)]
     digest: str | None = None
 
 
@@ -196,6 +220,7 @@ Fact = (
     | Erased
     | Sent
     | Proved
+    | ProvedTogether
     | Lapsed
     | Rostered
     | Overdue
@@ -265,4 +290,7 @@ def read(where: str, region: str, number: int, line: bytes) -> Entry:
     found = fields(where, line)
     kind = found.get("kind")
     shape = _FACTS.get(kind) if isinstance(kind, str) else None
-    return Entry(region, number, found, None if shape is None else shaped(where, found, shape))
+    fact = None if shape is None else shaped(where, found, shape)
+    if isinstance(fact, ProvedTogether) and any(word.reported_at.utcoffset() for word in fact.proofs):
+        raise Malformed(f"{where}: reported_at is not in UTC")
+    return Entry(region, number, found, fact)

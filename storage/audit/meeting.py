@@ -163,7 +163,7 @@ class Meeting:
                 call.presences[fact.presence] = presence
             case entries.Sent():
                 self._send(fact, Proof("sent", fact.at, entry.region, entry.number))
-            case entries.Proved():
+            case entries.Proved() | entries.ProvedTogether():
                 self._prove(fact, Proof(fact.level, fact.at, entry.region, entry.number))
             case _:
                 _attend(self._known, fact)
@@ -190,11 +190,14 @@ class Meeting:
                 for presence in presences:
                     self._told[notice].sent.setdefault(presence, proof)
 
-    def _prove(self, fact: entries.Proved, proof: Proof) -> None:
-        notice, presence = self._told.get(fact.notice), self._known.get(fact.presence)
-        if notice is None or presence is None:
+    def _prove(self, fact: entries.Proved | entries.ProvedTogether, proof: Proof) -> None:
+        notice = self._told.get(fact.notice)
+        if notice is None:
             return
-        notice.said.setdefault(self.name(presence.who), []).append(proof)
+        for word in fact.proofs:
+            presence = self._known.get(word.presence)
+            if presence is not None:
+                notice.said.setdefault(self.name(presence.who), []).append(proof)
 
     def _merge(self, call: Call, fact: entries.CallMerged) -> None:
         source = self._calls.get(fact.source)

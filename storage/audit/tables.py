@@ -34,18 +34,20 @@ def levels(regions: Regions) -> Iterator[Row]:
     for name in sorted(regions):
         for entry in regions[name]:
             fact = entry.fact
-            if isinstance(fact, entries.Proved):
+            if not isinstance(fact, entries.Proved | entries.ProvedTogether):
+                continue
+            for word in fact.proofs:
                 yield {
                     "at": rfc3339(fact.at),
-                    "device": fact.device,
+                    "device": word.device,
                     "digest": fact.digest,
                     "entry": entry.number,
                     "level": fact.level,
                     "notice": fact.notice,
-                    "presence": fact.presence,
+                    "presence": word.presence,
                     "region": fact.region,
-                    "reported_at": rfc3339(fact.reported_at),
-                    "session": fact.session,
+                    "reported_at": rfc3339(word.reported_at),
+                    "session": word.session,
                 }
 
 

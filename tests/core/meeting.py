@@ -272,23 +272,31 @@ class Meeting:
 
     def prove(self, name: str, level: Level = Level.ACKNOWLEDGED, notice: Notice | None = None) -> Proof:
         """Somebody's client confirms a level."""
-        step, presence, which = self.step(), self.presence(name), notice or self.last
-        proved = facts.LevelProved(
-            call=self.call.key,
-            at=step.now,
-            presence=presence.id,
-            region=presence.region,
-            notice=which.id,
-            level=level,
-            reported_at=step.now,
-            session=f"s-{name}",
-        )
-        if delivery.standing(which, presence.who, level) is None:
-            step.record(proved)
-        self.perform(step)
-        proof = which.said(presence.who, level)
+        which = notice or self.last
+        self.prove_at_once([name], level, which)
+        proof = which.said(self.presence(name).who, level)
         assert proof is not None
         return proof
+
+    def prove_at_once(self, names: Iterable[str], level: Level, notice: Notice) -> None:
+        """The clients of all of these confirm a level in one turn."""
+        step = self.step()
+        for name in names:
+            presence = self.presence(name)
+            proved = facts.LevelProved(
+                call=self.call.key,
+                at=step.now,
+                presence=presence.id,
+                region=presence.region,
+                notice=notice.id,
+                level=level,
+                reported_at=step.now,
+                session=f"s-{name}",
+                device="phone",
+            )
+            if delivery.standing(notice, presence.who, level) is None:
+                step.record(proved)
+        self.perform(step)
 
     def end(self, occurred: float | None = None) -> None:
         """The call is over."""

@@ -27,6 +27,7 @@ from gateway.hub.journal import Ink, Scribe, to_entry
 from storage.entry import canonical, decode
 from storage.operations import Append, SealPresence
 from tests.core.meeting import Ids
+from tests.levels import levels_entry
 
 T0 = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
 KEY = CallKey("contoso", "standup")
@@ -195,7 +196,23 @@ class World:
         self, user: str, level: Level, resource: str = EUROPE, notice: str | None = None, locale: str = "en"
     ) -> None:
         """Somebody's client confirms a level of the last notice, or of another."""
-        step, presence = self.step(), self.call.latest[raw_id(user, resource)]
+        step = self.step()
+        self._prove(step, user, resource, level, notice, locale)
+        self.perform(step)
+
+    def prove_at_once(self, level: Level, *people: tuple[str, str]) -> None:
+        """The clients of these people confirm a level of the last notice in one turn: one entry in each region."""
+        step = self.step()
+        for user, resource in people:
+            self._prove(step, user, resource, level, None, "en")
+        proved = [effect.fact for effect in step.effects if isinstance(effect, Record)]
+        for region in REGIONS.values():
+            here = [fact for fact in proved if isinstance(fact, facts.LevelProved) and fact.region == region]
+            if here:
+                self.books.append(region, levels_entry(here, self.ink), self.key)
+
+    def _prove(self, step: Step, user: str, resource: str, level: Level, notice: str | None, locale: str) -> None:
+        presence = self.call.latest[raw_id(user, resource)]
         which = self.call.notices[notice or list(self.call.notices)[-1]]
         shown = None if level in (Level.SENT, Level.RECEIVED) else which.fact.digests[locale]
         proved = facts.LevelProved(
@@ -212,7 +229,6 @@ class World:
         )
         if delivery.standing(which, presence.who, level) is None:
             step.record(proved)
-        self.perform(step)
 
     def sent(self, *users: tuple[str, str]) -> None:
         """The last notice was written to these people's sockets."""

@@ -205,7 +205,7 @@ def meet(world: World, *, fully: bool = False) -> World:
     world.claim(ACTIVE, event="ab" * 32)
     world.sent(("ann", EUROPE), ("bob", STATES))
     world.at(3)
-    world.prove("bob", Level.ACKNOWLEDGED, STATES)
+    world.prove_at_once(Level.ACKNOWLEDGED, ("bob", STATES))
     world.prove("ann", Level.ACKNOWLEDGED if fully else Level.RECEIVED)
     world.at(4)
     return world

@@ -39,6 +39,11 @@ def said(presence: str, region: str = "europe", digest: str | None = "sha256:aa"
     return found if digest is None else {**found, "digest": digest}
 
 
+def together(*presences: str, region: str = "europe", digest: str | None = "sha256:aa") -> dict[str, Any]:
+    found = said("", region, digest) | {"kind": "levels", "proofs": [[each, "s_1", AT, None] for each in presences]}
+    return {name: value for name, value in found.items() if name not in {"presence", "reported_at", "session"}}
+
+
 def sent(*presences: str, region: str = "europe") -> dict[str, Any]:
     return {"kind": "sent", "region": region, "notices": ["n_1"], "presences": list(presences)}
 
@@ -54,6 +59,7 @@ def ledger(region: str, *found: dict[str, Any]) -> list[Entry]:
 def test_what_agrees_is_taken() -> None:
     """An honest call in two regions, with a notice mirrored and answered in another language."""
     europe = ledger("europe", OPENED, came("p_1"), NOTICE, sent("p_1"), said("p_1"), said("p_1", digest=None))
+    europe += ledger("europe", came("p_3"), together("p_1", "p_3"), together("p_3", digest=None))
     states = ledger(
         "unitedstates", OPENED, NOTICE, came("p_2", "unitedstates"), said("p_2", "unitedstates", "sha256:bb")
     )
@@ -69,6 +75,8 @@ def test_what_agrees_is_taken() -> None:
         about("presence.listed", "p_2", listed=True, occurred_at=AT),
         said("p_2"),
         sent("p_1", "p_2"),
+        together("p_1", "p_2"),
+        together("p_2"),
     ],
     ids=lambda fields: str(fields["kind"]),
 )
@@ -106,8 +114,15 @@ def test_every_copy_of_a_notice_is_the_same(region: str, change: dict[str, Any])
 
 def test_nobody_confirmed_what_was_never_told() -> None:
     """The digest that a client sent back is that of one of the texts."""
-    with pytest.raises(Malformed, match="never told"):
-        check_agreement({"europe": ledger("europe", NOTICE, came("p_1"), said("p_1", digest="sha256:dd"))})
+    for confirmed in (said("p_1", digest="sha256:dd"), together("p_1", digest="sha256:dd")):
+        with pytest.raises(Malformed, match=r"europe/entries\.jsonl: entry 2: what was confirmed was never told"):
+            check_agreement({"europe": ledger("europe", NOTICE, came("p_1"), confirmed)})
+
+
+def test_nobody_confirms_the_same_twice_at_once() -> None:
+    """An entry of many has each presence once, so that as many proved as stand in it."""
+    with pytest.raises(Malformed, match=r"europe/entries\.jsonl: entry 3: a presence is in it twice"):
+        check_agreement({"europe": ledger("europe", NOTICE, came("p_1"), came("p_2"), together("p_1", "p_2", "p_1"))})
 
 
 def test_a_call_has_one_home() -> None:

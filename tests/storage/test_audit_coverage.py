@@ -23,6 +23,7 @@ from storage.audit.coverage import covered
 from storage.audit.order import told
 from tests.core import test_machine
 from tests.core.meeting import ACTIVE, AUTHORITIES, INACTIVE, OPERATOR, PAUSED, RECORDING, TRANSCRIPTION, Ids, raw_id
+from tests.levels import levels_entry
 from tests.storage.written import HOMES, Ledgers, Writing, said_by_gateway, said_by_verifier
 
 LEVELS = (None, Level.SENT, Level.RECEIVED, Level.DISPLAYED, Level.ACKNOWLEDGED, Level.CONSENTED, Level.WITHDRAWN)
@@ -43,6 +44,8 @@ class World:
             for name, home in (("standup", "europe"), ("alias", "states"), ("thread", "asia"))
         ]
         self.sequence = 0
+        for each in self.calls:
+            each.together = lambda: self.chance.random() < 0.6
 
     def wait(self) -> None:
         """Time passes everywhere."""
@@ -86,7 +89,7 @@ class World:
         meeting.claim(source, pick([ACTIVE, ACTIVE, INACTIVE, PAUSED]), capability=about, failed=pick([True, False]))
 
     def prove(self, meeting: Writing) -> None:
-        """Somebody's client confirms a level of any notice, or one is written to it."""
+        """Some clients confirm a level of any notice at once, or one is written to them."""
         pick = self.chance.choice
         known = [each for each in HOMES if raw_id(each) in meeting.call.latest]
         if known and meeting.call.notices:
@@ -94,7 +97,7 @@ class World:
             if self.chance.random() < 0.3:
                 meeting.sent(who, pick(known), notice=notice)
             else:
-                meeting.prove(who, pick(CLAIMED), notice)
+                meeting.prove_at_once(self.chance.sample(known, pick([1, len(known)])), pick(CLAIMED), notice)
 
     def end(self, meeting: Writing) -> None:
         """The call is over, for now."""
@@ -226,10 +229,13 @@ class Audited(test_machine.Core):
             self.disk(self.sides.index(side), failing=False)
             ledgers, meeting = Ledgers(), side.meeting
             ink = Ink({"europe": None})
-            for fact in meeting.recorded:
+            for number, fact in enumerate(meeting.recorded):
                 if isinstance(fact, facts.PresenceOpened):
                     ink.salts[fact.presence] = test_machine.SALT
-                ledgers.append("europe", to_entry(fact, ink), fact.call)
+                leaf = to_entry(fact, ink)
+                if isinstance(fact, facts.LevelProved) and number % 2 == 1:
+                    leaf = levels_entry([fact], ink)
+                ledgers.append("europe", leaf, fact.call)
             for level in LEVELS:
                 verified = covered(told(meeting.call.key.call, ledgers.entries(meeting.call.key)), level, side.now)
                 assert verified == said_by_gateway(meeting.call, level, side.now)

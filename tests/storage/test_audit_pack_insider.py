@@ -307,6 +307,13 @@ PROVED = {
     "reported_at": "2026-11-23T14:00:09.000Z",
     "session": "s",
 }
+TOGETHER = {
+    "kind": "levels",
+    "region": "europe",
+    "notice": "n_1",
+    "level": "received",
+    "proofs": [["p_1", "s", "2026-11-23T14:00:09.000Z", None]],
+}
 NOTICE = {
     "kind": "notice",
     "revision": 9,
@@ -339,6 +346,19 @@ HOSTILE: list[Fields] = [
     {**PROVED, "at": "2026-11-23T14:00:09.000"},
     {**PROVED, "at": 1},
     {"kind": "level"},
+    {**TOGETHER, "level": "certainly"},
+    {**TOGETHER, "region": "unitedstates"},
+    {**TOGETHER, "at": "9999-12-31T23:59:59.999-14:00"},
+    {**TOGETHER, "proofs": []},
+    {**TOGETHER, "proofs": {"p_1": "s"}},
+    {**TOGETHER, "proofs": ["p_1"]},
+    {**TOGETHER, "proofs": [["p_1", "s", "2026-11-23T14:00:09.000Z"]]},
+    {**TOGETHER, "proofs": [["p_1", "s", "2026-11-23T14:00:09.000Z", None, None]]},
+    {**TOGETHER, "proofs": [["p_1", "s", "2026-11-23T14:00:09.000Z", 7]]},
+    {**TOGETHER, "proofs": [[None, "s", "2026-11-23T14:00:09.000Z", None]]},
+    {**TOGETHER, "proofs": [["p_1", "s", "2026-11-23T14:00:09.000", None]]},
+    {**TOGETHER, "proofs": [["p_1", "s", "9999-12-31T23:59:59.999-14:00", None]]},
+    {"kind": "levels"},
     {**NOTICE, "digests": {"en": None}},
     {**NOTICE, "digests": ["en"]},
     {**NOTICE, "change": "begun"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +24,7 @@ from storage.audit.order import told
 from storage.operations import Append
 from storage.operations import Call as Named
 from tests.core.meeting import Ids, Meeting
+from tests.levels import levels_entry
 
 HOMES = {"ann": "europe", "bob": "states", "cyd": "europe", "dan": "asia", "eve": "states", "fay": "asia"}
 NEVER = datetime(2026, 1, 1, tzinfo=UTC)
@@ -111,6 +113,8 @@ class Writing(Meeting):
         super().__init__(key, policy, ids, region_of)
         self.ledgers = ledgers
         self.ink = Ink({home: None})
+        self.together: Callable[[], bool] = lambda: False
+        """Whether a level that is proved next is written with the others of its turn, or by itself."""
         self._scribe = Scribe(ledgers.salt)
         self._numbers: dict[int, int] = {}
 
@@ -127,6 +131,9 @@ class Writing(Meeting):
 
     def write(self, recorded: list[facts.AnyFact]) -> None:
         """Write facts as `gateway.hub.interpreter` does."""
+        shared = [fact for fact in recorded if isinstance(fact, facts.LevelProved) and self.together()]
+        self._write_together(shared)
+        recorded = [fact for fact in recorded if fact not in shared]
         batches: dict[str, list[Written]] = {}
         for fact in recorded:
             if isinstance(fact, facts.PresenceOpened) and fact.region not in self.ink.regions:
@@ -144,6 +151,14 @@ class Writing(Meeting):
             if isinstance(fact, facts.PresenceOpened):
                 salt = self.ink.salts[fact.presence].hex()
                 self.ledgers.boxes[fact.presence] = Box(fact.participant or "", fact.name, salt)
+
+    def _write_together(self, proved: list[facts.LevelProved]) -> None:
+        turns: dict[tuple[str, ...], list[facts.LevelProved]] = {}
+        for fact in proved:
+            turns.setdefault((fact.region, fact.notice, fact.level), []).append(fact)
+        for (region, *_), those in turns.items():
+            number = self.ledgers.append(region, levels_entry(those, self.ink), self.call.key)
+            self._numbers |= {id(fact): number for fact in those}
 
     def _known(self, recorded: list[facts.AnyFact]) -> list[facts.AnyFact]:
         told: list[facts.AnyFact] = []
