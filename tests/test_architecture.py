@@ -21,8 +21,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.hub": {
         SERVICE: """acks answers continuity enactment entrances entries evidence hub intake interpreter journal ledgers
-            live messages names naming porter proving recollection refusing registry retention surveys sweeper timestamping
-            witnessing""",
+            live messages names naming porter proving recollection refusing registry retention surveys sweeper
+            timestamping witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
