@@ -20,8 +20,8 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
             types uniting wire""",
     },
     "gateway.hub": {
-        SERVICE: """acks answers continuity enactment entrances entries evidence hub intake interpreter journal ledgers
-            live messages names naming porter proving recollection refusing registry retention surveys sweeper
+        SERVICE: """acks answers commits continuity enactment entrances entries evidence hub intake interpreter journal
+            ledgers live messages names naming porter proving recollection refusing registry retention surveys sweeper
             timestamping witnessing""",
     },
     "gateway.evidence": {

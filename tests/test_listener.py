@@ -22,7 +22,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 
 from gateway.core.framing import frame
-from gateway.edge.connection import UNSENT
+from gateway.core.session import Session
+from gateway.edge.connection import UNSENT, WebSocket
 from gateway.edge.listener import listen
 from gateway.edge.opening import LARGEST_HEAD
 from tests.core.test_wire import CORPUS
@@ -501,6 +502,22 @@ class TestLife:
             with pytest.raises(OSError):
                 await listen(world.edge, world.listener.address, [])
             gc.collect()
+
+    async def test_who_is_gone_is_not_left_to_the_collector(self) -> None:
+        """A connection and its session know each other; twenty thousand that come back find the memory of before."""
+        gc.collect()
+        gc.disable()
+        try:
+            async with World.open() as world:
+                for _ in range(5):
+                    async with world.raw():
+                        pass
+                while world.listener._sockets:
+                    await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
+                assert not [each for each in gc.get_objects() if isinstance(each, WebSocket | Session)]
+        finally:
+            gc.enable()
 
     async def test_closing_cuts_what_is_left(self) -> None:
         """The hub hears of every session; new connections are refused."""

@@ -130,6 +130,8 @@ class WebSocket(asyncio.Protocol):
         self.eof_received()
         self._edge.gone(self)
         self._sockets.discard(self)
+        # Each refers to the other: thousands would wait for the collector, the system's buffers with them.
+        self._session = None
 
     def pause_writing(self) -> None:
         self._paused = True

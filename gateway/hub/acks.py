@@ -20,9 +20,9 @@ from gateway.core.presence import Presence
 from gateway.core.proofs import Notice, Proof
 from gateway.core.session import Session
 from gateway.core.types import Level, rfc3339
+from gateway.hub.commits import Gathering
 from gateway.hub.interpreter import Interpreter
 from gateway.hub.journal import LevelForm
-from gateway.hub.ledgers import Gathering
 from gateway.hub.live import LiveCall
 from gateway.hub.refusing import PUT_OFF, refuse
 
@@ -160,7 +160,7 @@ class Acks:
 
     def _turn(self, region: str) -> _Turn:
         turn = self._turns.get(region)
-        if turn is None or turn.gathering.submitted:
+        if turn is None or turn.gathering.closed:
             turn = _Turn(self._ledgers.gather(region), self._now(), self._loop.time())
             turn.gathering.then = partial(self._confirm, turn)
             self._turns[region] = turn

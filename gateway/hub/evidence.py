@@ -22,9 +22,9 @@ from gateway.core.types import CallKey, Level, rfc3339
 from gateway.evidence import records
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
+from gateway.hub.commits import Commit
 from gateway.hub.entries import named_regions, open_box
 from gateway.hub.interpreter import Interpreter
-from gateway.hub.ledgers import Commit
 from gateway.hub.recollection import call_lines, gathered, homes_of
 from storage.audit import archive
 from storage.entry import canonical, decode

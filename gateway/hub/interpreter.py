@@ -22,12 +22,16 @@ from gateway.core.residency import Homes
 from gateway.core.session import Session
 from gateway.core.step import Step
 from gateway.core.types import CallKey, Capability, Change
-from gateway.hub.journal import Entropy, Scribe, Written
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.commits import Commit
+from gateway.hub.journal import Entropy, Scribe, Written, to_entry
+from gateway.hub.ledgers import Ledgers
 from gateway.hub.live import Fanout, LiveCall, Reply
 from gateway.hub.registry import Registry
 from gateway.metrics import Metrics
 from storage.operations import Erased
+
+ALONE: Final = (facts.SessionJoined, facts.SessionLeft)
+"""What is one entry of the presence's region and nothing else, and comes by the thousand: it is written by the turn."""
 
 
 def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:
@@ -99,7 +103,10 @@ class Interpreter:
         return [effect.fact for effect in step.effects[before:] if isinstance(effect, Record)]
 
     def _write(self, live: LiveCall, recorded: Sequence[facts.AnyFact], then: Callable[[], None] | None) -> Commit:
+        durable = partial(self._confirm, live, then)
         ink = live.ink
+        if len(recorded) == 1 and isinstance(recorded[0], ALONE) and recorded[0].region in ink.regions:
+            return self.ledgers.append(recorded[0].region, to_entry(recorded[0], ink), recorded[0], durable)
         batches: dict[str, list[Written]] = {}
         home = ink.home or self.homes.of(live.key.organization)
         ink.regions.setdefault(home)
@@ -117,16 +124,16 @@ class Interpreter:
                 batches.setdefault(home, []).append(self._scribe.spread(fact))
         for region, written in self._scribe.write(ink, recorded).items():
             batches.setdefault(region, []).extend(written)
-
-        def durable(commit: Commit) -> None:
-            for fact, entry in commit.confirmed:
-                fold.confirm(live.call, fact, entry)
-            if then is not None:
-                then()
-            live.changed()
-            self.fanout.flush(live)
-
         return self.ledgers.write(batches, durable)
+
+    def _confirm(self, live: LiveCall, then: Callable[[], None] | None, commit: Commit) -> None:
+        """What a step recorded is durable."""
+        for fact, entry in commit.confirmed:
+            fold.confirm(live.call, fact, entry)
+        if then is not None:
+            then()
+        live.changed()
+        self.fanout.flush(live)
 
     def _known(self, live: LiveCall, recorded: Sequence[facts.AnyFact]) -> list[facts.AnyFact]:
         """What a region that comes into the call must hold beforehand, beyond what it is about to be told."""

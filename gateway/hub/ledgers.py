@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Final, TypeVar
 from gateway.core import facts
 from gateway.core.errors import NotDurable
 from gateway.core.types import CallKey
+from gateway.hub.commits import Commit, Gathering, Part, Row
 from gateway.hub.journal import Written
 from gateway.hub.recollection import StoredCall, stored_call
 from storage.errors import StorageError
@@ -38,60 +38,6 @@ PATIENCE_TURNS: Final = 100
 """How often to look."""
 
 
-class Commit:
-    """What one step writes, in one region or several. `then` runs on the loop once all of it is durable."""
-
-    __slots__ = ("_left", "_then", "confirmed", "regions", "results")
-
-    def __init__(self, regions: Sequence[str], then: Callable[[Commit], None]) -> None:
-        self._left = len(regions)
-        self._then = then
-        self.regions: Final = regions
-        self.confirmed: list[tuple[facts.AnyFact, int]] = []
-        self.results: list[Any] = []
-
-    @property
-    def durable(self) -> bool:
-        """Whether every region has it on disk."""
-        return self._left == 0
-
-    def part_done(self, results: Sequence[Any], counting: Sequence[facts.AnyFact | None]) -> None:
-        """One region has its part on disk."""
-        self.results.extend(results)
-        self.confirmed.extend((fact, entry) for fact, entry in zip(counting, results, strict=True) if fact is not None)
-        self._left -= 1
-        if self._left == 0:
-            self._then(self)
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    commit: Commit
-    counting: tuple[facts.AnyFact | None, ...]
-
-    def done(self, results: Sequence[Any]) -> None:
-        self.commit.part_done(results, self.counting)
-
-
-class Gathering:
-    """Entries of one turn of the loop, written to one region together, behind everything submitted before.
-
-    Whoever opened it sets `then`, which gets the first entry's number once all are durable; the others follow it.
-    """
-
-    __slots__ = ("leaves", "region", "submitted", "then")
-
-    def __init__(self, region: str) -> None:
-        self.region: Final = region
-        self.leaves: Final[list[tuple[bytes, CallKey]]] = []
-        self.submitted = False
-        self.then: Callable[[int], None]
-
-    def done(self, results: Sequence[Any]) -> None:
-        """All of it is durable."""
-        self.then(*results)
-
-
 class Ledgers:
     """All regions this process serves."""
 
@@ -103,6 +49,7 @@ class Ledgers:
         self.regions: Final[dict[str, Region]] = {}
         self.failing: Final[dict[str, str]] = {}
         self._gathered: Final[list[Gathering]] = []
+        self._rows: Final[dict[str, Row]] = {}
 
     def open(self, name: str, directory: Path, key_directory: Path, ledger: str, terms: Terms = MONTH) -> None:
         """Open a region, finishing what a crash left; `ledger` is whose ledger it is, where it has to be made.
@@ -133,7 +80,7 @@ class Ledgers:
         faults: list[Exception] = []
         for completed in done:
             part = completed.token
-            assert isinstance(part, _Part | Gathering)
+            assert isinstance(part, Part | Gathering)
             if completed.error is not None:
                 self._broken(str(completed.error))
                 continue
@@ -157,25 +104,35 @@ class Ledgers:
         commit = Commit(tuple(batches), then)
         for region, written in batches.items():
             operations = [operation for operation, _ in written]
-            self.regions[region].submit(operations, _Part(commit, tuple(fact for _, fact in written)))
+            self.regions[region].submit(operations, Part(commit, tuple(fact for _, fact in written)))
         return commit
 
     def gather(self, region: str) -> Gathering:
         """Begin to gather entries for a region; they are submitted when the turn ends, or before what is written next.
 
-        So the ledger has everything in the order in which it was decided.
+        So the ledger has everything in the order in which it was decided, and what was gathered for the region before
+        takes no more.
         """
         if not self._gathered:
             self._loop.call_soon(self._submit_gathered)
+        for each in self._gathered:
+            each.closed |= each.region == region
         gathering = Gathering(region)
         self._gathered.append(gathering)
         return gathering
 
     def _submit_gathered(self) -> None:
         for each in self._gathered:
-            each.submitted = True
+            each.closed = True
             self.regions[each.region].submit([AppendAll(each.leaves)], each)
         self._gathered.clear()
+
+    def append(self, region: str, leaf: bytes, fact: facts.AnyFact, then: Callable[[Commit], None]) -> Commit:
+        """Commit a step that is one entry about a call, together with others of this turn; `then` as in `write`."""
+        row = self._rows.get(region)
+        if row is None or row.gathering.closed:
+            row = self._rows[region] = Row(self.gather(region), self._loop.call_soon)
+        return row.add(leaf, fact, then)
 
     def submit(self, region: str, operations: Sequence[Operation], then: Callable[[Commit], None]) -> Commit:
         """Commit operations that record no facts of a call."""

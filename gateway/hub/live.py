@@ -27,8 +27,9 @@ from gateway.core.presence import Presence
 from gateway.core.proofs import Notice
 from gateway.core.session import Session
 from gateway.core.types import CallKey, Capability, Level
+from gateway.hub.commits import Commit
 from gateway.hub.journal import Ink
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.ledgers import Ledgers
 from gateway.metrics import Metrics
 
 SLICE: Final = 200

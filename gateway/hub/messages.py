@@ -12,7 +12,8 @@ from typing import Final, Protocol
 
 from gateway.core.residency import resource_of
 from gateway.core.types import milliseconds
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.commits import Commit
+from gateway.hub.ledgers import Ledgers
 from storage.operations import KeepMessage, MessageOutcome
 
 AHEAD: Final = timedelta(minutes=5)

@@ -10,7 +10,8 @@ import asyncio
 from typing import Final, NamedTuple
 
 from gateway.core.errors import NotDurable, Refusal
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.commits import Commit
+from gateway.hub.ledgers import Ledgers
 from storage.note import write_proof
 from storage.operations import SignCheckpoint
 from storage.reader import Reader

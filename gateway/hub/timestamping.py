@@ -12,7 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 from gateway.core.errors import GatewayError, NotDurable
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.commits import Commit
+from gateway.hub.ledgers import Ledgers
 from gateway.log import logger
 from gateway.metrics import Metrics
 from storage.note import parse_checkpoint, parse_note

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.core.errors import NotDurable, Refusal
-from gateway.hub.ledgers import Commit, Ledgers
+from gateway.hub.commits import Commit
+from gateway.hub.ledgers import Ledgers
 from gateway.log import logger
 from gateway.metrics import Metrics
 from storage.note import ED25519, Checkpoint, Note, Verifier, parse_checkpoint, parse_note, parse_verifiers
