@@ -27,7 +27,8 @@ from gateway.control.desk import (
 from gateway.core.errors import Refusal
 from gateway.core.fields import NUMBER_LIMIT
 
-_PAGE: Final = 1_000
+_PAGE: Final = 100
+"""Entries in memory at a time; one that many people share is as long as they are many."""
 
 
 def ledgers(desk: Desk) -> list[tuple[str, str, Endpoint]]:

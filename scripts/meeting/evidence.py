@@ -1,14 +1,14 @@
 """The evidence: what the gateway says and holds after the meeting, gathered once for the figures and the report.
 
-Rules: read only, but for what `keeping` does; times are aware UTC; a person's presence is found through the ledger
-entries of the receipts that their client was given.
+Rules: read only, but for what `keeping` does; times are aware UTC; a person's presences are found through the ledger
+entries of the sessions that their client had.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -57,24 +57,38 @@ class Evidence:
     @cached_property
     def told(self) -> dict[tuple[str, str], Telling]:
         """How each person was told each notice, by name and notice."""
-        opened_at = {
-            entry["presence"]: moment(entry["at"])
-            for entries in self.ledgers.values()
-            for entry in entries
-            if entry["kind"] == "presence.opened"
-        }
+        opened_at = {entry["presence"]: moment(entry["at"]) for entry in self._entries("presence.opened")}
         issued_at = {notice["notice"]: moment(notice["issued_at"]) for notice in self.coverage}
         told: dict[tuple[str, str], Telling] = {}
         for each in self.seen:
             best = self._best_receipt(each["name"], each["notice"]) if each["saw"] == "notice" else None
             if best is not None and each["notice"] in issued_at:
-                entry = self.ledgers[self.regions[each["name"]]][best["entry"]]
-                since = max(
-                    issued_at[each["notice"]], opened_at.get(entry.get("presence"), datetime.min.replace(tzinfo=UTC))
-                )
+                came_at = [opened_at[presence] for presence in self._provers(best) & self.presences[each["name"]]]
+                since = max(issued_at[each["notice"]], *came_at)
                 after = moment(each["here_at"]) - since
                 told.setdefault((each["name"], each["notice"]), Telling(after, best["level"], best["entry"]))
         return told
+
+    @cached_property
+    def presences(self) -> dict[str, set[str]]:
+        """Person's name to presences."""
+        joined = {entry["session"]: str(entry["presence"]) for entry in self._entries("session.joined")}
+        found: dict[str, set[str]] = {}
+        for each in self.seen:
+            if each.get("session") in joined:
+                found.setdefault(each["name"], set()).add(joined[each["session"]])
+        return found
+
+    def _entries(self, kind: str) -> list[Answer]:
+        return [entry for entries in self.ledgers.values() for entry in entries if entry["kind"] == kind]
+
+    def _provers(self, receipt: Observation) -> set[str]:
+        """The presences whose level the receipt's entry has: of this person's and of all who said so with them."""
+        entries = self.ledgers[self.regions[receipt["name"]]]
+        entry = entries[receipt["entry"]] if receipt["entry"] < len(entries) else {}
+        if any(entry.get(field) != receipt[field] for field in ("notice", "level")):
+            return set()
+        return {str(proof[0]) for proof in entry.get("proofs", ())} or {str(entry["presence"])}
 
     def _best_receipt(self, name: str, notice: str) -> Observation | None:
         receipts = [
@@ -105,12 +119,8 @@ class Evidence:
 
     def receipts_in_ledger(self) -> int:
         """How many of the receipts that clients saw are in the ledger under their number, as what they say."""
-        return sum(self._holds(each) for each in self.seen if each["saw"] == "receipt")
-
-    def _holds(self, receipt: Observation) -> bool:
-        entries = self.ledgers[self.regions[receipt["name"]]]
-        entry = entries[receipt["entry"]] if receipt["entry"] < len(entries) else {}
-        return all(entry.get(field) == receipt[field] for field in ("notice", "level"))
+        receipts = [each for each in self.seen if each["saw"] == "receipt"]
+        return sum(not self._provers(each).isdisjoint(self.presences[each["name"]]) for each in receipts)
 
 
 def messages_of(certificate: Answer) -> int:

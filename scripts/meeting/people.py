@@ -56,7 +56,7 @@ class Group:
             self._clients[person["name"]] = client
             state = await client.join(self._call)
             shown_on = [each.value for each, fused in state.capabilities.items() if fused.shown_on]
-            report("state", person, region=client.welcome.region, shown_on=shown_on)
+            report("state", person, region=client.welcome.region, session=client.welcome.session, shown_on=shown_on)
             watching = doing.create_task(self._watch(client, person, doing))
             await self.over.wait()
             watching.cancel()
@@ -71,9 +71,9 @@ class Group:
                 title=notice.text.title,
                 locale=notice.text.locale,
             )
-            doing.create_task(self._answer(notice, person))
+            doing.create_task(self._answer(client, notice, person))
 
-    async def _answer(self, notice: Notice, person: Order) -> None:
+    async def _answer(self, client: Client, notice: Notice, person: Order) -> None:
         confirmed = [await notice.received()]
         if notice.change not in TERMINAL:
             confirmed.append(await notice.displayed())
@@ -81,7 +81,8 @@ class Group:
             if person["acknowledges"]:
                 confirmed.append(await notice.acknowledge())
         for receipt in confirmed:
-            report("receipt", person, notice=notice.id, level=receipt.level, entry=receipt.entry)
+            said = {"notice": notice.id, "level": receipt.level, "entry": receipt.entry}
+            report("receipt", person, session=client.welcome.session, **said)
 
     async def _write(self, person: Order, order: Order) -> None:
         client = self._clients[person["name"]]

@@ -17,7 +17,8 @@ from storage.audit.verdict import TAMPERED, Refused
 from storage.engine import sqlite3
 from storage.merkle import HASH_SIZE, TILE_WIDTH, Edge
 
-_ROWS: Final = 4096
+_ROWS: Final = 256
+"""Entries in memory at a time; one that many people share is as long as they are many."""
 
 
 class _Leaf(msgspec.Struct, gc=False):

@@ -273,3 +273,12 @@ def gaps(coverage: Json, change: str = "started") -> dict[str | None, str]:
 def of_kind(entries: Sequence[Json], kind: str, **fields: Any) -> list[Json]:
     """The entries of one kind whose fields are these."""
     return [each for each in entries if each["kind"] == kind and all(each.get(name) == fields[name] for name in fields)]
+
+
+def proofs(entries: Sequence[Json], **fields: Any) -> list[Json]:
+    """What clients proved with these fields, each as an entry of its own says it, also where many share one."""
+    found = of_kind(entries, "level")
+    names = ("presence", "session", "reported_at", "device")
+    for each in of_kind(entries, "levels"):
+        found += [{**each, **dict(zip(names, proof, strict=True))} for proof in each["proofs"]]
+    return [each for each in found if all(each.get(name) == fields[name] for name in fields)]

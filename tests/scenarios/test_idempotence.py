@@ -12,7 +12,7 @@ from itertools import pairwise
 import pytest
 
 from tests.scenarios.events import event, observed, recording, stamp
-from tests.scenarios.harness import Gateway, of_kind, person
+from tests.scenarios.harness import Gateway, of_kind, person, proofs
 from tests.scenarios.peers import Dial
 
 SETTINGS = {"NOTICES__DEADLINE_SECONDS": "60"}
@@ -82,7 +82,7 @@ async def test_repeated_acks_are_answered_with_the_same_entry(gateway: Gateway, 
     again = await dial("anna", call)
     receipts.append(await again.prove(notice))
     assert all(receipt == receipts[0] for receipt in receipts)
-    assert len(of_kind(await gateway.entries(), "level", notice=notice["notice"])) == 1
+    assert len(proofs(await gateway.entries(), notice=notice["notice"])) == 1
 
 
 async def test_an_ack_repeated_to_the_next_process_is_answered_with_the_old_entry(own_gateway: Gateway) -> None:
@@ -98,7 +98,7 @@ async def test_an_ack_repeated_to_the_next_process_is_answered_with_the_old_entr
         assert again.told() == [notice["notice"]]
         assert await again.prove(notice, "received") == first
         assert (await again.prove(notice, "displayed"))["entry"] > first["entry"]
-    assert len(of_kind(await own_gateway.entries(), "level", level="received")) == 1
+    assert len(proofs(await own_gateway.entries(), level="received")) == 1
 
 
 async def test_levels_in_any_order_each_keep_their_own_time(gateway: Gateway, dial: Dial, call: str) -> None:
@@ -126,7 +126,7 @@ async def test_an_ack_of_what_was_never_sent_is_refused(gateway: Gateway, dial: 
     ):
         await peer.ack(claimed, **{"level": "acknowledged", **more})
         assert (await peer.hear("error"))["code"] == code
-    assert of_kind(await gateway.entries(), "level", call=call) == []
+    assert proofs(await gateway.entries(), call=call) == []
     await anna.prove(notice)
 
 

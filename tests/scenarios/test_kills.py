@@ -19,7 +19,7 @@ from storage.audit.verdict import INCOMPLETE, SOUND
 from storage.engine import connect_reader
 from storage.note import Verifier, parse_verifiers
 from tests.scenarios.events import message, observed, stamp
-from tests.scenarios.harness import REGIONS, STATES, Gateway, Json, of_kind, person
+from tests.scenarios.harness import REGIONS, STATES, Gateway, Json, of_kind, person, proofs
 from tests.scenarios.peers import Dial, Ended, Peer
 
 KILLS = 60
@@ -90,8 +90,7 @@ class Witness:
 
 def holds(receipt: Json, entry: Json) -> None:
     """The entry that a receipt names says what the receipt says."""
-    found = (entry["kind"], entry.get("notice"), entry.get("level"))
-    assert found == ("level", receipt["notice"], receipt["level"])
+    assert proofs([entry], notice=receipt["notice"], level=receipt["level"])
 
 
 async def _prove_everything(peer: Peer, seen: list[tuple[str, Json]]) -> None:

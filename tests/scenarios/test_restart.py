@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tests.scenarios.events import joined, observed, recording, roster
-from tests.scenarios.harness import STATES, Gateway, Json, gaps, of_kind, person
+from tests.scenarios.harness import STATES, Gateway, Json, gaps, of_kind, person, proofs
 from tests.scenarios.peers import Dial, Peer, listening
 from tests.scenarios.test_evidence import verified
 
@@ -196,8 +196,8 @@ async def test_who_was_erased_and_came_again_before_two_calls_were_one(own_gatew
         assert [each["notice"] for each in (await peer.join("call"))["notices"]] == [notice["notice"]]
         await peer.prove(notice)
         assert (await gateway.coverage("call"))["complete"]
-        entry = of_kind(await gateway.entries(), "level", level="acknowledged")[-1]
-        assert "device" not in entry
+        proof = proofs(await gateway.entries(), level="acknowledged")[-1]
+        assert proof.get("device") is None
         pack = (await gateway.ask("GET", "/v1/calls/call/evidence")).content
     exit_code, line = await asyncio.to_thread(verified, gateway, pack, tmp_path, ["europe"])
     assert (exit_code, "not erased" in line) == (0, False), line
