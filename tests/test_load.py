@@ -265,7 +265,6 @@ def test_the_gateways_lag_is_added_up_over_labels_and_taken_between_two_readings
 
 def found(*, proved: int = 40, late: float = 0.001, cpu: float = 0.2, faults: int = 0) -> findings.Findings:
     """Findings of a load of ten sessions in two calls, with two notices in each."""
-    plan = Plan(config=Path("gateway.toml"), sessions=20, calls=2)
     result = Sum()
     for kind in ("frame", "receipt", "confirm", "connect"):
         result.histograms[kind].record([late] * 40)
@@ -275,9 +274,10 @@ def found(*, proved: int = 40, late: float = 0.001, cpu: float = 0.2, faults: in
     phase = Phase("steady", seconds=2.0, told=4, server_cpu=0.1, busiest=cpu, lag={0.01: 99, 0.02: 100}, sum=result)
     row = Row(1.0, "steady", 20, 4, 20.0, 20.0, 0, 0.1, 1 << 20, 0.001, 0.002, 0, cpu, 0.0, 0.001)
     about = {"command": "scripts/load_test <x>", "machine": MACHINE, "versions": {"python": "3"}}
-    return findings.findings(plan, [phase], [row], Covered(40, proved, {"overdue": 40 - proved}), about)
+    return findings.findings(PLAN, [phase], [row], Covered(40, proved, {"overdue": 40 - proved}), about)
 
 
+PLAN = Plan(config=Path("gateway.toml"), sessions=20, calls=2)
 MACHINE = {
     "processor": "P",
     "cores": 2,
@@ -298,6 +298,10 @@ def test_findings_say_what_is_unproved_and_what_the_load_itself_did() -> None:
     assert theirs == "coverage counts 39 proofs of 40 owed, and 40 were told: 1 overdue"
     (held,) = found(cpu=0.95)["bottleneck"]
     assert "95% of a core" in held
+    lost = Sum(away=2)
+    assert findings.findings(PLAN, [Phase("ramp", seconds=1.0, sum=lost)], [], None, {})["unproved"] == [
+        "2 sessions are not in their call"
+    ]
     figures = found()["phases"][0]["figures"]
     assert figures["server CPU per proved notice"] == pytest.approx(0.1 / 40)
     assert figures["proofs per second"] == 20

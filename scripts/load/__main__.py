@@ -66,14 +66,18 @@ def main(
                 status = 1 if found["unproved"] else 0
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = 130
-    except (LoadFailed, GatewayError, httpx.HTTPError) as error:
-        click.echo(f"load_test: {error or type(error).__name__}", err=True)
+    except httpx.HTTPError as error:
+        click.echo(f"load_test: the server does not answer: {str(error) or type(error).__name__}", err=True)
+        status = 1
+    except (LoadFailed, GatewayError) as error:
+        click.echo(f"load_test: {error}", err=True)
         status = 1
     sys.exit(status)
 
 
 async def _run(plan: Plan, target: Target) -> findings.Findings | None:
     """The whole load; nothing is found in lockstep, where it was said. Raises LoadFailed."""
+    await target.greet()
     calls = plan.names()
     telling, server = Telling(target, calls), Server([target.url, target.control])
     about = {"command": typed("scripts/load_test"), "machine": machine(server.cores()), "versions": versions()}

@@ -1,7 +1,7 @@
 """How sessions get their connections: all of them at first, whoever was dropped or lost again, everyone after a storm.
 
-Rules: so many at a time, the next as soon as one has its state; whoever is refused tries again after a moment, for as
-long as the load lasts; each failure is counted. Owned by the loop.
+Rules: so many at a time, the next as soon as one has its state; whoever is refused tries again after a moment, until
+nobody has come in for a minute; each failure is counted. Owned by the loop.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .sessions import Session
 from .tally import Tally
 
 _PATIENCE: Final = 60.0
-"""Seconds one connection may take until its state is there."""
+"""Seconds one connection may take until its state is there, and all of them until the first one is."""
 _PAUSE: Final = 1.0
 """Seconds until whoever was refused or lost comes back, more or less half of it."""
 _SOURCES: Final = 4
@@ -59,12 +59,13 @@ class Connecting:
         self._lasting = [
             tasks.create_task(self._return(), name=f"returning {number}") for number in range(min(64, at_once))
         ]
-        self._opened = 0
+        self._opened, self._entered_at = 0, 0.0
         self._churning: asyncio.Task[None] | None = None
 
     async def open(self, waiting: deque[Session], rate: float) -> None:
         """Connect everyone who is `waiting`, `rate` a second (0: as fast as it goes)."""
         began_at, number = time.perf_counter(), 0
+        self._entered_at = began_at
 
         async def run() -> None:
             nonlocal number
@@ -120,7 +121,7 @@ class Connecting:
 
     async def _insist(self, session: Session) -> None:
         while True:
-            if await self._enter(session):
+            if await self._enter(session) or time.perf_counter() - self._entered_at > _PATIENCE:
                 return
             await asyncio.sleep(_moment())
 
@@ -140,6 +141,7 @@ class Connecting:
             self._tally.fault(f"connecting: {error.strerror or error or 'not in time'}")
             session.drop()
             return False
+        self._entered_at = time.perf_counter()
         return True
 
     async def _socket(self, session: Session) -> socket.socket:

@@ -34,6 +34,7 @@ class Sum:
 
     counts: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
+    away: int = 0
     unheard: int = 0
     behind: int = 0
     histograms: dict[str, Histogram] = field(default_factory=lambda: {kind: Histogram() for kind in KINDS})
@@ -146,6 +147,7 @@ class Crew:
         for each in await self._all(Taken):
             found.counts.update(each.counts)
             found.faults.update(each.faults)
+            found.away += each.away
             found.unheard += each.unheard
             found.behind += each.behind
             found.add(each.histograms)

@@ -156,6 +156,8 @@ def _unproved(plan: Plan, phases: Sequence[Phase], covered: Covered | str | None
     if not phases:
         return ["the load ended before its first phase"]
     last = phases[-1].sum
+    if last.away:
+        said.append(f"{last.away} sessions are not in their call")
     if last.unheard:
         said.append(f"{last.unheard} notices were not heard")
     if last.behind > last.unheard:

@@ -85,8 +85,9 @@ async def obey(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None
 async def agree(plan: Plan, target: Target, crew: Crew, telling: Telling) -> None:
     """Raises LoadFailed where the server's own word, or the sessions', is that something is not proved."""
     found = await crew.take()
-    if found.behind:
-        raise LoadFailed(f"{found.behind} notices not proved; faults: {dict(found.faults)}")
+    if found.behind or found.away:
+        faults = dict(found.faults)
+        raise LoadFailed(f"{found.behind} notices not proved, {found.away} sessions away; faults: {faults}")
     covered = await target.cover(telling.calls, plan.levels[-1])
     owed = telling.told * plan.sessions // plan.calls
     if covered is not None and (covered.owed != owed or covered.proved != owed):

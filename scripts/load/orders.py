@@ -114,6 +114,7 @@ class Taken(msgspec.Struct, tag="taken", tag_field="is"):
 
     counts: dict[str, int]
     faults: dict[str, int]
+    away: int
     unheard: int
     behind: int
     histograms: dict[str, str]

@@ -21,7 +21,6 @@ from .frames import CLOSE, DECODER, HEAD_END, PING, SWITCHED, TEXT, Heard, frame
 from .tally import Call, Notice, Proof, Tally
 
 _BYE: Final = framed({"type": "bye"})
-_RECEIPT: Final = b'{"type":"receipt"'
 _NOTHING_OWED: Final = b'"notices":[]'
 _STATE: Final = b'{"type":"state"'
 
@@ -84,6 +83,7 @@ class Session(asyncio.Protocol):
                 self._hear(newest)
                 return
             for proof, acked_at in self._awaiting.items():
+                # The header's four bytes say how long it is; two frames at once are told apart elsewhere.
                 if data.startswith(proof.prefix, 4) and data[2] << 8 | data[3] == len(data) - 4:
                     self._prove(proof, acked_at)
                     return
@@ -239,15 +239,10 @@ class Session(asyncio.Protocol):
         return end + len(HEAD_END)
 
     def _take(self, payload: bytes, frame: bytes) -> None:
-        if payload.startswith(_RECEIPT):
-            for proof, acked_at in self._awaiting.items():
-                if payload.startswith(proof.prefix):
-                    self._prove(proof, acked_at)
-                    return
-        elif frame == self._call.newest.frame:
+        if frame == self._call.newest.frame:
             self._hear(self._call.newest)
             return
-        elif payload.startswith(_STATE) and _NOTHING_OWED in payload:
+        if payload.startswith(_STATE) and _NOTHING_OWED in payload:
             self._enter(())
             return
         try:
@@ -261,6 +256,11 @@ class Session(asyncio.Protocol):
             self._hear(self._tally.learn(self._call, heard, frame))
         elif heard.type == "state":
             self._enter(heard.notices)
+        elif heard.type == "receipt":
+            for proof, acked_at in self._awaiting.items():
+                if proof.notice.id == heard.notice and proof.level == heard.level:
+                    self._prove(proof, acked_at)
+                    break
         elif heard.type == "ping":
             self._to.write(self._tally.pong(heard.at))
         elif heard.type == "error":

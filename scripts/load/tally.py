@@ -41,7 +41,7 @@ class Manner:
 class Proof:
     """One level of one notice, as a session confirms it and waits for its receipt."""
 
-    __slots__ = ("ack", "confirmed", "last", "notice", "prefix")
+    __slots__ = ("ack", "confirmed", "last", "level", "notice", "prefix")
 
     def __init__(self, notice: Notice, level: str, digest: str, *, last: bool) -> None:
         frame: dict[str, object] = {"type": "ack", "notice": notice.id, "level": level}
@@ -49,6 +49,7 @@ class Proof:
         self.ack = framed({**frame, "at": at, "digest": digest})
         self.prefix = receipt(notice.id, level)
         self.notice = notice
+        self.level = level
         self.last = last
         self.confirmed: list[float] = []
 

@@ -22,6 +22,7 @@ from gateway import config, keys, ready
 from gateway.core import tokens
 
 PATIENCE: Final = 60.0
+_NOBODY: Final = "no gateway runs with {0}; start `gateway serve --config {0}`"
 _LIFE: Final = timedelta(hours=12)
 _AT_ONCE: Final = 8
 """Tokens asked for at the same time."""
@@ -47,6 +48,10 @@ class Target(Protocol):
     url: str
     control: str
 
+    async def greet(self) -> None:
+        """Raises LoadFailed where nobody is there."""
+        ...
+
     async def tokens(self, sessions: int, calls: Sequence[str]) -> list[str]:
         """A token for each session's own participant and call."""
         ...
@@ -67,7 +72,7 @@ class Gateway:
         settings = config.load(path, os.environ)
         found = ready.read(settings.storage.directory)
         if found is None:
-            raise LoadFailed(f"no gateway runs with {path}; start `gateway serve --config {path}`")
+            raise LoadFailed(_NOBODY.format(path))
         self.url, self.control = found.websocket, found.control
         self._settings, self._ask = settings, ask
         self._resource, self._organization = next(
@@ -76,7 +81,15 @@ class Gateway:
         bearer = {"authorization": f"Bearer {keys.control_token(settings)}"}
         self._hook = {"x-webhook-secret": keys.webhook_secret(settings)}
         self._http = httpx.AsyncClient(base_url=found.control, headers=bearer, trust_env=False, timeout=PATIENCE)
+        self._path = path
         self._run = f"{time.time_ns():x}"
+
+    async def greet(self) -> None:
+        """A gateway that was killed has left word of where it was; see whether it answers there."""
+        try:
+            await self._http.get("/healthz")
+        except httpx.TransportError:
+            raise LoadFailed(_NOBODY.format(self._path)) from None
 
     async def tokens(self, sessions: int, calls: Sequence[str]) -> list[str]:
         """Signed here, where the key is the gateway's own; asked for otherwise, or when that was wished."""
@@ -156,6 +169,9 @@ class Yardstick:
         parts = urlsplit(url)
         self.control = urlunsplit(("http", parts.netloc, "", "", ""))
         self._http = httpx.AsyncClient(base_url=self.control, trust_env=False, timeout=PATIENCE)
+
+    async def greet(self) -> None:
+        """It is asked for nothing but `/start`."""
 
     async def tokens(self, sessions: int, calls: Sequence[str]) -> list[str]:
         """It asks for none."""

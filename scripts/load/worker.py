@@ -161,12 +161,16 @@ class Worker:
         left, moved_at = (0, 0), time.perf_counter()
         while time.perf_counter() - moved_at < patience:
             behind = sum(each.behind for each in self._sessions) + self._clients.behind
-            away = sum(not each.entered for each in self._sessions)
+            away = self._away()
             if not behind and not away:
                 return
             if (behind, away) != left:
                 left, moved_at = (behind, away), time.perf_counter()
             await asyncio.sleep(_LOOK)
+
+    def _away(self) -> int:
+        here = sum(each.entered for each in self._sessions) + self._clients.connected
+        return len(self._sessions) + len(self._clients) - here
 
     def _complete(self) -> None:
         order = self._whole
@@ -184,6 +188,7 @@ class Worker:
         return Taken(
             dict(counts),
             dict(faults),
+            self._away(),
             sum(each.unheard for each in self._sessions),
             sum(each.behind for each in self._sessions) + self._clients.behind,
             histograms,
