@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from websockets.utils import apply_mask
@@ -112,10 +113,12 @@ class World:
 
 async def test_whatever_way_the_bytes_are_cut_a_session_says_and_counts_the_same() -> None:
     """Fast paths for whole frames must not be what makes it right: every cut of the stream gives the same."""
-    stream = SWITCHED + state() + notice(0) + receipt(0) + notice(1) + b"\x89\x02hi" + receipt(1, entry=10**6)
+    pieces = [SWITCHED, state(), notice(0), receipt(0), notice(1), b"\x89\x02hi", receipt(1, entry=10**6)]
+    stream, ends = b"".join(pieces), list(itertools.accumulate(len(each) for each in pieces))[:-1]
 
-    @settings(max_examples=60, deadline=None)
-    @given(st.sets(st.integers(1, len(stream) - 1), max_size=12))
+    @settings(max_examples=100, deadline=None)
+    @example({ends[2]})  # a usual frame, and more behind it
+    @given(st.sets(st.sampled_from(ends) | st.integers(1, len(stream) - 1), max_size=12))
     def holds(cuts: set[int]) -> None:
         world = World()
         world.event(0)

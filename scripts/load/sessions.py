@@ -83,10 +83,17 @@ class Session(asyncio.Protocol):
                 self._hear(newest)
                 return
             for proof, acked_at in self._awaiting.items():
-                # The header's four bytes say how long it is; two frames at once are told apart elsewhere.
-                if data.startswith(proof.prefix, 4) and data[2] << 8 | data[3] == len(data) - 4:
+                # A receipt is about as long as a header of two bytes can say, some longer and some shorter.
+                if data.startswith(proof.prefix, 4):
+                    end = 4 + (data[2] << 8 | data[3])
+                elif data.startswith(proof.prefix, 2):
+                    end = 2 + data[1]
+                else:
+                    continue
+                if end == len(data):
                     self._prove(proof, acked_at)
                     return
+                break
         self._walk(self._rest + data)
 
     def connection_lost(self, exc: Exception | None) -> None:
