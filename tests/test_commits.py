@@ -37,6 +37,11 @@ async def ledgers(tmp_path: Path) -> AsyncIterator[Ledgers]:
     await opened.close()
 
 
+def number_them(told: dict[int, int], gathered: list[int], first: int) -> None:
+    """What was gathered is durable, from entry `first` on."""
+    told.update(zip(gathered, range(first, first + len(gathered)), strict=True))
+
+
 async def test_whatever_is_gathered_and_written_stands_in_the_order_it_was_decided(ledgers: Ledgers) -> None:
     """Acks, sessions and whole steps, mixed within turns and over them, in two regions: numbers and order agree."""
     chance = random.Random(5)
@@ -49,10 +54,10 @@ async def test_whatever_is_gathered_and_written_stands_in_the_order_it_was_decid
 
     def ack(region: str, number: int) -> None:
         if region not in acks or acks[region][0].closed:
-            gathering, mine = ledgers.gather(region), list[int]()
-            gathering.then = lambda first: told.update(zip(mine, range(first, first + len(mine)), strict=True))
+            mine: list[int] = []
+            gathering = Gathering(region, lambda: [(leaf(each), KEY) for each in mine], partial(number_them, told, mine))
+            ledgers.gather(gathering)
             acks[region] = gathering, mine
-        acks[region][0].leaves.append((leaf(number), KEY))
         acks[region][1].append(number)
 
     for number in range(600):
@@ -81,11 +86,10 @@ class TestRow:
     def row(self, count: int, then: Callable[[int, Commit], None]) -> tuple[Gathering, list[tuple[Any, ...]]]:
         """Commits that wait for a gathering, and what is to be done in later turns."""
         later: list[tuple[Any, ...]] = []
-        gathering = Gathering("europe")
-        row = Row(gathering, lambda *work: later.append(work))
+        row = Row("europe", lambda *work: later.append(work))
         for number in range(count):
             row.add(leaf(number), left(number), partial(then, number))
-        return gathering, later
+        return row.gathering, later
 
     def test_thousands_are_told_in_slices(self) -> None:
         """A storm's commit must not hold the loop: each turn tells so many, in order, each its own number."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway.core import facts
 from gateway.core.types import CallKey, Capability, Level, Role, rfc3339
 from gateway.hub.entries import LEVELS, facts_of, open_box
-from gateway.hub.journal import Box, Ink, LevelForm, Scribe, commitment, device_digest, to_entry
+from gateway.hub.journal import Box, Ink, LevelForm, LevelRow, Scribe, commitment, device_digest, to_entry
 from storage.operations import Append, CloseCall, MoveCall, OpenCall, SealPresence
 from tests.levels import levels_entry
 
@@ -186,16 +186,18 @@ def test_what_was_proved_together_comes_back_apart(together: list[facts.LevelPro
         assert rfc8785.dumps(json.loads(each)) == each
 
 
-@given(any_fact(facts.LevelProved), st.from_regex("p_[a-z2-7]{26}", fullmatch=True), st.booleans(), st.sets(TEXT))
-def test_what_comes_by_the_thousand_is_written_as_everything_else(
-    fact: facts.LevelProved, own: str, sealed: bool, others: set[str]
-) -> None:
-    """An entry from its form is byte for byte that of the fact, with and without a salt, device and digest."""
-    fact = msgspec.structs.replace(fact, presence=own, session=f"s{own[1:]}")
-    ink = ink_for(fact) if sealed else Ink({"europe": None})
-    form = LevelForm(fact.call, fact.notice, fact.level, fact.region, {fact.digest, *others})
-    assert form.fits(fact.digest)
-    assert form.write(fact, rfc3339(fact.at).encode(), ink) == to_entry(fact, ink)
+@given(proved_together(), st.data())
+def test_the_fast_form_writes_what_the_long_way_does(together: list[facts.LevelProved], data: st.DataObject) -> None:
+    """Acks come by the thousand: what their entries have in common is written once, and byte for byte the same."""
+    sealed = data.draw(st.sets(st.sampled_from([each.presence for each in together])))
+    ink = Ink({"europe": None}, dict.fromkeys(sealed, SALT))
+    first = together[0]
+    rows: list[LevelRow] = []
+    for each in together:
+        device = None if each.device is None or each.presence not in sealed else device_digest(SALT, each.device)
+        rows.append((each.presence, each.session, rfc3339(each.reported_at), device))
+    form = LevelForm(first.call, first.notice, first.level, first.digest, first.region)
+    assert form.write(rfc3339(first.at).encode(), rows) == levels_entry(together, ink)
 
 
 def test_an_entry_of_another_kind_is_no_fact() -> None:

@@ -14,7 +14,7 @@ import msgspec
 from gateway.core.types import CallKey, Capability, Change, Level, Role, State
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+class Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", gc=False):
     """Something that happened in `call` at `at` by the gateway's clock."""
 
     call: CallKey

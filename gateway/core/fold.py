@@ -6,7 +6,7 @@ recovery is the normal path; nothing here decides (see `observing`, `attendance`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,8 +15,8 @@ from gateway.core.call import Call, Episode
 from gateway.core.fusion import LAPSE, Track, next_check
 from gateway.core.presence import Phase, Presence
 from gateway.core.proofs import Notice, Proof
-from gateway.core.showing import show
-from gateway.core.types import Capability, Change, Role, State
+from gateway.core.showing import show, show_confirmation, show_proof
+from gateway.core.types import Capability, Change, Level, Role, State
 from gateway.core.uniting import unite
 
 
@@ -197,11 +197,30 @@ def _notices_sent(call: Call, fact: facts.NoticesSent) -> None:
 
 
 def _level_proved(call: Call, fact: facts.LevelProved) -> None:
-    notice, who = call.notices[fact.notice], call.presences[fact.presence].who
+    _prove(call, call.notices[fact.notice], call.presences[fact.presence].who, fact.level, fact.at)
+
+
+def _prove(call: Call, notice: Notice, who: str, level: Level, at: datetime) -> Proof:
     episode = call.running.get(notice.fact.episode)
     if episode is not None:
-        episode.settle(notice, who, fact.level)
-    notice.prove(who, fact.level, fact.at)
+        episode.settle(notice, who, level)
+    return notice.prove(who, level, at)
+
+
+def prove(call: Call, notice: Notice, presence: Presence, level: Level, at: datetime) -> Proof:
+    """As `apply` does for `LevelProved`, which comes by the thousand, of a notice of this very call."""
+    if call.onlookers:
+        show_proof(call, presence)
+    call.clock = max(call.clock, at)
+    return _prove(call, notice, presence.who, level, at)
+
+
+def confirm_all(call: Call, proofs: Iterable[Proof], entry: int) -> None:
+    """As `confirm` does for what `prove` made: all of it is durable as one entry."""
+    if call.onlookers:
+        show_confirmation(call, proofs)
+    for proof in proofs:
+        proof.entry = entry
 
 
 def _notice_overdue(call: Call, fact: facts.NoticeOverdue) -> None:

@@ -32,7 +32,7 @@ def _utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
 
 
-class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
     """What a client may send; the subclasses are the frames."""
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from gateway.core import facts
 from gateway.core.types import CONSENT, RANKED, TERMINAL, Level
 
@@ -26,9 +28,11 @@ PROVING: Final = {
 _AT_LEAST: Final = {level: RANKED[rank:] for rank, level in enumerate(RANKED)}
 
 
-@dataclass(slots=True, eq=False)
-class Proof:
-    """One level of one person for one notice: `entry` is its place in the ledger, None until it is durable."""
+class Proof(msgspec.Struct, eq=False, gc=False):
+    """One level of one person for one notice: `entry` is its place in the ledger, None until it is durable.
+
+    It leads nowhere, so the collector need not walk the hundred thousands of them.
+    """
 
     at: datetime
     entry: int | None = None

@@ -105,14 +105,6 @@ class Edge:
 
     def received(self, session: Session, payload: bytes, *, kept: bool = False) -> None:
         """One whole text message came in, now or (`kept`) before the welcome."""
-        try:
-            self._receive(session, payload, kept)
-        except Exception as error:  # a fault of ours in one frame must end this connection only
-            fault = {"message": "a frame could not be handled", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(fault)
-            self.end(session, Bye(4002, "internal error"))
-
-    def _receive(self, session: Session, payload: bytes, kept: bool) -> None:
         if session.phase not in LIVING:
             return
         sent: wire.ClientFrame | None = None
@@ -130,6 +122,10 @@ class Edge:
             if bye.code == 4301:
                 self._hub.turned_away("region_not_served")
             self.end(session, bye)
+        except Exception as error:  # a fault of ours in one frame must end this connection only
+            fault = {"message": "a frame could not be handled", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(fault)
+            self.end(session, Bye(4002, "internal error"))
 
     def heard(self, session: Session) -> None:
         """A frame came in that is no message by itself: a ping, a pong, a fragment."""

@@ -18,6 +18,10 @@ SLICE: Final = 200
 """Commits of one turn that are told they are durable before the loop may turn to something else."""
 
 
+Leaves = Sequence[tuple[bytes, CallKey]]
+"""Entries, each about its call."""
+
+
 class Commit:
     """What one step writes, in one region or several. `then` runs on the loop once all of it is durable."""
 
@@ -57,42 +61,53 @@ class Part:
 
 
 class Gathering:
-    """Entries of one turn of the loop, written to one region together, behind everything submitted before.
+    """Entries of one turn of the loop, written to one region together, behind everything submitted before."""
 
-    Whoever opened it sets `then`, which gets the first entry's number once all are durable; the others follow it.
-    """
+    __slots__ = ("_fill", "_leaves", "_then", "region")
 
-    __slots__ = ("closed", "leaves", "region", "then")
-
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, fill: Callable[[], Leaves], then: Callable[[int], None]) -> None:
+        """`fill` gives the entries when it closes; `then` gets the first one's number once all are durable, the others
+        follow it.
+        """
         self.region: Final = region
-        self.leaves: Final[list[tuple[bytes, CallKey]]] = []
-        self.closed = False
+        self._fill: Callable[[], Leaves] | None = fill
+        self._then: Callable[[int], None] | None = then
+        self._leaves: Leaves = ()
+
+    @property
+    def closed(self) -> bool:
         """Whether it takes no more."""
-        self.then: Callable[[int], None]
+        return self._fill is None
+
+    def close(self) -> Leaves:
+        """The entries; from now on it takes no more."""
+        if self._fill is not None:
+            self._leaves, self._fill = self._fill(), None
+        return self._leaves
 
     def done(self, results: Sequence[Any]) -> None:
         """All of it is durable."""
-        then = self.then
+        then = self._then
         # It leads to whoever gathered, and from there to here: thousands of facts would wait for the collector.
-        del self.then
+        self._then = None
+        assert then is not None
         then(*results)
 
 
 class Row:
     """Steps of one turn that are one entry each: sessions come and go by the thousand, and are one submission."""
 
-    def __init__(self, gathering: Gathering, later: Callable[..., object]) -> None:
+    def __init__(self, region: str, later: Callable[..., object]) -> None:
         """`later` runs something in a later turn of the loop."""
-        self.gathering: Final = gathering
+        self._leaves: Final[list[tuple[bytes, CallKey]]] = []
+        self.gathering: Final = Gathering(region, lambda: self._leaves, self._confirm)
         self._later: Final = later
         self._commits: Final[list[tuple[Commit, facts.AnyFact]]] = []
-        gathering.then = self._confirm
 
     def add(self, leaf: bytes, fact: facts.AnyFact, then: Callable[[Commit], None]) -> Commit:
         """The commit of `fact`, whose entry is `leaf`; `then` runs once it is durable."""
         commit = Commit((self.gathering.region,), then)
-        self.gathering.leaves.append((leaf, fact.call))
+        self._leaves.append((leaf, fact.call))
         self._commits.append((commit, fact))
         return commit
 

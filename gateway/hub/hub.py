@@ -46,8 +46,8 @@ class Hub:
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
         self._fanout: Final = interpreter.fanout
-        self._acks: Final = Acks(interpreter)
         self._entrances: Final = Entrances()
+        self._acks: Final = Acks(interpreter, self._entrances)
         self._loop: Final = asyncio.get_running_loop()
 
     def join(self, session: Session, frame: wire.Join) -> None:
@@ -125,9 +125,7 @@ class Hub:
 
     def acknowledge(self, session: Session, frame: wire.Ack) -> None:
         """The client proves a level; the receipt follows from the commit."""
-        unknown = frame.notice not in self._registry.notices
-        if not (unknown and self._entrances.defer(session, None, lambda: self.acknowledge(session, frame))):
-            self._acks.take(session, frame)
+        self._acks.take(session, frame)
 
     def observed(self, session: Session, frame: wire.Observed) -> None:
         """The client's SDK reports a state: one claim among others. Who reports on a call is in it."""

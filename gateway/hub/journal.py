@@ -9,7 +9,7 @@ call's other regions must know to stand alone is mirrored there.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -77,6 +77,7 @@ _WRITTEN: Final[dict[type, Callable[[Any], object]]] = {
 }
 """How a value that is not plain JSON stands in an entry."""
 
+_ENCODE: Final = msgspec.json.Encoder().encode
 _FIELDS: Final = {kind: tuple(name for name in kind.__struct_fields__ if name != "call") for kind in facts.KINDS}
 
 
@@ -108,44 +109,24 @@ def to_entry(fact: facts.AnyFact, ink: Ink) -> bytes:
     return canonical(entry)
 
 
+LevelRow = tuple[str, str, str, str | None]
+"""One proof in an entry `levels`: presence, session, the client's own time as RFC 3339, the device's digest."""
+
+
 class LevelForm:
-    """What the entries for one level of one notice have in common in one region: they are written by the thousand.
+    """What all entries `levels` for one level of a notice with one digest in one region have in common."""
 
-    `digests` are those that a client may give, with None for none where the level needs none.
-    """
+    __slots__ = ("_begin", "_end")
 
-    __slots__ = ("_begin", "_digests", "_middle", "_region")
+    def __init__(self, call: CallKey, notice: str, level: Level, digest: str | None, region: str) -> None:
+        fields = {"call": call.call, "kind": "levels", "level": level.value, "notice": notice}
+        fields |= {"organization": call.organization} | ({} if digest is None else {"digest": digest})
+        self._begin: Final = b'","' + canonical(fields)[2:-1] + b',"proofs":'
+        self._end: Final = b"," + canonical({"region": region})[1:]
 
-    def __init__(self, call: CallKey, notice: str, level: Level, region: str, digests: Iterable[str | None]) -> None:
-        def written(key: str, value: str) -> bytes:
-            return canonical({key: value})[1:-1]
-
-        said = (("kind", "level"), ("level", level.value), ("notice", notice), ("organization", call.organization))
-        self._begin: Final = b'","' + written("call", call.call)[1:]
-        self._digests: Final = {each: b"" if each is None else b"," + written("digest", each) for each in digests}
-        self._middle: Final = b"".join(b"," + written(*each) for each in said) + b',"presence":"'
-        self._region: Final = b'",' + written("region", region) + b',"reported_at":"'
-
-    def fits(self, digest: str | None) -> bool:
-        """Whether a client may give this digest."""
-        return digest in self._digests
-
-    def write(self, fact: facts.LevelProved, at: bytes, ink: Ink) -> bytes:
-        """As `to_entry` writes it; `at` is the fact's time as RFC 3339. Presence and session are ids of our own."""
-        device = b""
-        if fact.device is not None and (salt := ink.salts.get(fact.presence)) is not None:
-            device = b',"device":"%b"' % device_digest(salt, fact.device).encode()
-        return b'{"at":"%b%b%b%b%b%b%b%b","session":"%b"}' % (
-            at,
-            self._begin,
-            device,
-            self._digests[fact.digest],
-            self._middle,
-            fact.presence.encode(),
-            self._region,
-            rfc3339(fact.reported_at).encode(),
-            fact.session.encode(),
-        )
+    def write(self, at: bytes, rows: Sequence[LevelRow]) -> bytes:
+        """The entry, canonical JSON (RFC 8785), of what these rows prove; `at` as RFC 3339."""
+        return b'{"at":"%b%b%b%b' % (at, self._begin, _ENCODE(rows), self._end)
 
 
 Written = tuple[Operation, facts.AnyFact | None]

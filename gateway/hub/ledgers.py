@@ -107,8 +107,8 @@ class Ledgers:
             self.regions[region].submit(operations, Part(commit, tuple(fact for _, fact in written)))
         return commit
 
-    def gather(self, region: str) -> Gathering:
-        """Begin to gather entries for a region; they are submitted when the turn ends, or before what is written next.
+    def gather(self, gathering: Gathering) -> None:
+        """Submit what it gathers when the turn ends, or before what is written next.
 
         So the ledger has everything in the order in which it was decided, and what was gathered for the region before
         takes no more.
@@ -116,22 +116,21 @@ class Ledgers:
         if not self._gathered:
             self._loop.call_soon(self._submit_gathered)
         for each in self._gathered:
-            each.closed |= each.region == region
-        gathering = Gathering(region)
+            if each.region == gathering.region:
+                each.close()
         self._gathered.append(gathering)
-        return gathering
 
     def _submit_gathered(self) -> None:
         for each in self._gathered:
-            each.closed = True
-            self.regions[each.region].submit([AppendAll(each.leaves)], each)
+            self.regions[each.region].submit([AppendAll(each.close())], each)
         self._gathered.clear()
 
     def append(self, region: str, leaf: bytes, fact: facts.AnyFact, then: Callable[[Commit], None]) -> Commit:
         """Commit a step that is one entry about a call, together with others of this turn; `then` as in `write`."""
         row = self._rows.get(region)
         if row is None or row.gathering.closed:
-            row = self._rows[region] = Row(self.gather(region), self._loop.call_soon)
+            row = self._rows[region] = Row(region, self._loop.call_soon)
+            self.gather(row.gathering)
         return row.add(leaf, fact, then)
 
     def submit(self, region: str, operations: Sequence[Operation], then: Callable[[Commit], None]) -> Commit:

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from msgspec import structs
 from msgspec.structs import replace
 
 from gateway.core.call import Call, Episode
@@ -60,7 +61,7 @@ def person(presence: Presence) -> dict[str, Any]:
 
 
 def _plain(table: Mapping[Any, Any]) -> dict[Any, Any]:
-    return {name: asdict(each) if not isinstance(each, dict) else _plain(each) for name, each in table.items()}
+    return {name: _plain(each) if isinstance(each, dict) else structs.asdict(each) for name, each in table.items()}
 
 
 def without_names(call: Call, now: datetime | None = None) -> dict[str, Any]:
