@@ -115,7 +115,11 @@ class Edge:
                 self._greetings.keep(session, payload)
                 return
             sent = wire.decode(payload)
-            self._take(session, sent)
+            next_phase(session.phase, sent)
+            if type(sent) is wire.Ack:
+                self._hub.acknowledge(session, sent)
+            else:
+                self._take(session, sent)
         except Refusal as refusal:
             self._refuse(session, sent, refusal)
         except Bye as bye:
@@ -223,10 +227,7 @@ class Edge:
         session.frames_until = full_at
 
     def _take(self, session: Session, sent: wire.ClientFrame) -> None:
-        next_phase(session.phase, sent)
         match sent:
-            case wire.Ack():
-                self._hub.acknowledge(session, sent)
             case wire.Pong():
                 session.awaits_pong = False
             case wire.Hello():

@@ -23,7 +23,7 @@ from gateway.core.catalogue import text
 from gateway.core.delivery import NEWEST, newest_owed
 from gateway.core.effects import Announce, Effect, Refresh, Resend
 from gateway.core.framing import frame
-from gateway.core.presence import Presence
+from gateway.core.presence import Phase, Presence
 from gateway.core.proofs import Notice
 from gateway.core.session import Session
 from gateway.core.types import CallKey, Capability, Level
@@ -196,8 +196,8 @@ class Fanout:
                     framed[key] = frame(notice_frame(notice, name, session.locale))
                 if session.send_framed(framed[key]):
                     written += 1
-                    presence = live.call.present(session.participant)
-                    if presence is not None:
+                    presence = live.call.latest.get(session.participant)
+                    if presence is not None and presence.phase is not Phase.CLOSED:
                         told[presence.id] = presence
             self._sent(live, (notice.id,), told.values())
             yield
