@@ -55,7 +55,9 @@ async def test_whatever_is_gathered_and_written_stands_in_the_order_it_was_decid
     def ack(region: str, number: int) -> None:
         if region not in acks or acks[region][0].closed:
             mine: list[int] = []
-            gathering = Gathering(region, lambda: [(leaf(each), KEY) for each in mine], partial(number_them, told, mine))
+            gathering = Gathering(
+                region, lambda: [(leaf(each), KEY) for each in mine], partial(number_them, told, mine)
+            )
             ledgers.gather(gathering)
             acks[region] = gathering, mine
         acks[region][1].append(number)
