@@ -20,7 +20,7 @@ from gateway.core.framing import frame
 from gateway.core.presence import Presence
 from gateway.core.proofs import Notice, Proof
 from gateway.core.session import Session
-from gateway.core.types import CallKey, Level, rfc3339
+from gateway.core.types import CONSENT, CallKey, Level, rfc3339
 from gateway.hub.commits import Gathering, Leaves
 from gateway.hub.entrances import Entrances
 from gateway.hub.interpreter import Interpreter
@@ -34,6 +34,8 @@ MOST_WAITING: Final = 100_000
 """Acks a region may have waiting before others are put off (their clients send them again)."""
 MOST_GROUPS: Final = 10_000
 """For how many notices, levels and languages what their acks share is kept."""
+MOST_PROOFS: Final = 1000
+"""How many an entry may hold, so that whoever reads one can."""
 SLICE: Final = 200
 """Receipts given before the loop may turn to something else."""
 
@@ -176,6 +178,9 @@ class Acks:
         group.rows.append((presence.id, session.id, rfc3339(ack.at), device))
         group.proofs.append(fold.prove(group.live.call, group.notice, presence, group.level, group.at))
         group.sessions.append(session)
+        if len(group.rows) >= MOST_PROOFS or group.level in CONSENT:
+            # Of consent the last word holds: what is said next may not stand beside what was said before.
+            self._turns[group.region].gathering.close()
         return None
 
     def _repeat(self, group: _Group, session: Session, proof: Proof) -> None:
