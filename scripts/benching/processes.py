@@ -99,7 +99,8 @@ class Process:
         found = [self._child.pid]
         while found:
             pid = found.pop()
-            found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            for each in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (each / "children").read_text().split())
             yield pid
 
 

@@ -27,10 +27,10 @@ class Stand:
         self._directory, self._stack = directory, stack
         self._count = 0
 
-    def gateway(self, title: str, sessions: int, *load: str) -> Side:
-        """A fresh gateway and its load, which takes these arguments too."""
+    def gateway(self, title: str, sessions: int, *load: str, **environment: str) -> Side:
+        """A fresh gateway, so set, and its load, which takes these arguments too."""
         place = self._place()
-        server = self._kept(start_gateway(place, self._server_core))
+        server = self._kept(start_gateway(place, self._server_core, **environment))
         server.hear()
         return self._loaded(title, server, sessions, place, "--config", place / "gateway.toml", *load)
 
