@@ -26,7 +26,7 @@ from benching import report, versions
 from benching.figures import Result
 from benching.processes import SCRIPTS, cores, machine, raise_limit
 from benching.stand import Stand
-from benching.workloads import BESIDE, QUICK, WORKLOADS, NotOffered, Size
+from benching.workloads import BESIDE, QUICK, UNPINNED, WORKLOADS, NotOffered, Size
 
 DOCUMENT: Final = SCRIPTS.parent / "docs" / "performance.md"
 KEPT: Final = DOCUMENT.with_suffix(".json")
@@ -34,8 +34,9 @@ KEPT: Final = DOCUMENT.with_suffix(".json")
 
 def run(name: str, size: Size, options: argparse.Namespace, console: Console) -> Result:
     """One workload, from nothing to its figures."""
-    began, load, on = time.monotonic(), os.getloadavg()[0], machine(free=options.free)
-    mine, pair = os.sched_getaffinity(0), cores(free=options.free)
+    free = options.free or name in UNPINNED
+    began, load, on = time.monotonic(), os.getloadavg()[0], machine(free=free)
+    mine, pair = os.sched_getaffinity(0), cores(free=free)
     with ExitStack() as stack, console.status(name) as status:
         stack.callback(os.sched_setaffinity, 0, mine)
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory)))

@@ -21,7 +21,6 @@ class Stand:
 
     def __init__(self, cores: tuple[int | None, int | None], directory: Path, stack: ExitStack) -> None:
         self._server_core, self._load_core = cores
-        self._free = os.sched_getaffinity(0)
         if self._load_core is not None:
             os.sched_setaffinity(0, {self._load_core})  # what the bench itself does is no server's work
         self._directory, self._stack = directory, stack
@@ -39,11 +38,9 @@ class Stand:
         return self._loaded(title, side.server, sessions, side.place, "--config", side.place / "gateway.toml", *load)
 
     def workers(self, count: int, sessions: int) -> Side:
-        """A gateway of so many processes, and a load of as many, wherever the system puts them."""
-        os.sched_setaffinity(0, self._free)
-        self._server_core = self._load_core = None
+        """A gateway that holds its sessions in so many processes, and a load that does."""
         place = self._place()
-        server = self._kept(start_gateway(place, None, "--workers", str(count)))
+        server = self._kept(start_gateway(place, self._server_core, "--workers", str(count)))
         server.hear()
         load = ("--config", place / "gateway.toml", "--processes", str(count))
         return self._loaded(f"{count} workers", server, sessions, place, *load)
