@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,8 @@ from hypothesis import strategies as st
 from benching import mqtt, report
 from benching.figures import BOUNDS, Figure, Result
 from benching.frames import ack_payload, notice_payload
+from benching.processes import Process
+from benching.sides import Side, rest, take_turns
 from benching.workloads import WORKLOADS
 from gateway.core import wire
 
@@ -23,6 +27,44 @@ def result(workload: str, *figures: Figure) -> Result:
     return Result(
         workload, "2026-11-27T12:00:00+00:00", "scripts/bench", "a machine", 0.5, {"node": "20"}, 60, [*figures]
     )
+
+
+SERVER = """
+import json, sys, time
+
+def work(seconds):
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+say = lambda **answer: print(json.dumps(answer), flush=True)
+say(ready=True)
+while sys.stdin.readline():
+    work(0.04)
+    say(last_frame=1.0)
+    time.sleep(0.05)
+    work(0.04)
+"""
+"""A server and its load in one, which puts half of its work off until it has answered."""
+
+
+@pytest.mark.parametrize("settling", [0.0, 0.2])
+def test_what_a_server_puts_off_is_charged_to_its_rounds(settling: float) -> None:
+    """Whether it falls into the while after a round or between the rounds."""
+    process = Process("server", [sys.executable, "-c", SERVER], core=None)
+    try:
+        side = Side("side", process, process, sessions=8, place=Path(), settling=settling)
+        process.hear()
+        rest([side], 0.05, lambda said: None)
+        began = process.cpu()
+        take_turns([side], 2, 0.3, lambda said: None)
+        while process.cpu() < began + 4 * 0.08:
+            time.sleep(0.05)  # on a busy machine it may still be at work
+        costs = side.costs()
+    finally:
+        process.stop()
+    assert len(costs) == 2
+    assert 0.008 < sum(costs) / 2 < 0.013  # half of it would be 0.005
 
 
 def test_a_figure_is_what_was_aimed_at_what_must_be_or_neither() -> None:

@@ -219,7 +219,7 @@ async def run(kind: str, url: str, count: int) -> None:
                     (await http.get("/acked")).raise_for_status()
             if shared.failures or len(shared.now.frames) != count:
                 raise SystemExit(f"peers: {shared.failures[:1]}, {len(shared.now.frames)} told")
-            say({"last_frame": max(shared.now.frames), "frames": shared.now.frames})
+            say({"last_frame": max(shared.now.frames)})
 
 
 async def publish(publisher: Publisher, frame: bytes, now: Round) -> None:
