@@ -28,7 +28,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
     },
     "gateway.edge": {
-        SERVICE: "admission edge greetings hub limits pulse roll wheel",
+        SERVICE: "admission departures edge greetings hub limits pulse roll wheel",
         ADAPTER: "connection listener opening",
     },
     "gateway.control": {ADAPTER: "desk events http ledgers retention routes server"},

@@ -21,6 +21,7 @@ from gateway.core.errors import Bye, Refusal
 from gateway.core.residency import Residency
 from gateway.core.session import LIVING, Phase, Session, Socket, next_phase
 from gateway.edge.admission import Admission
+from gateway.edge.departures import Departures
 from gateway.edge.greetings import Greetings
 from gateway.edge.hub import Hub
 from gateway.edge.limits import Limits
@@ -68,6 +69,7 @@ class Edge:
         self._fell_behind: Final = self._behind.add  # made once, for it is kept by every session
         self._closing = Deadlines[Socket](limits.close_seconds)
         self._expiries = Expiries[Session]()
+        self.departures = Departures(partial(self._forget, reason="disconnected"))
         self._pulse = Pulse(limits)
 
     def __len__(self) -> int:
@@ -164,7 +166,7 @@ class Edge:
     def lost(self, session: Session) -> None:
         """The client closed, broke the protocol or is gone."""
         session.phase = Phase.CLOSED
-        self._forget(session, "disconnected")
+        self.departures.add(session)
 
     def gone(self, socket: Socket) -> None:
         """The connection is no more."""
@@ -258,10 +260,10 @@ class Edge:
         replaced = self._roll.on_device(session.participant, session.device)
         if replaced is not None:
             self.end(replaced, Bye(4409, "replaced by a newer session of this device"))
-        if self._roll.count(session.participant) >= self.limits.sessions_per_participant:
-            raise Bye(4429, "too many sessions of this participant")
-        if len(self._roll) >= self.limits.sessions:
-            raise Bye(4013, "too many sessions")
+        if self._roll.full(session.participant, self.limits):
+            self.departures.settle()
+        if full := self._roll.full(session.participant, self.limits):
+            raise full
         self._strangers.discard(session)
         session.id = self._new_id("s")
         self._greetings.begin(session)

@@ -49,6 +49,7 @@ class Listener:
             if not self._sockets:
                 break
             await asyncio.sleep(0)
+        self._edge.departures.settle()
 
     def _tick(self) -> None:
         # Counted from now: after a pause nobody's time may run out in a burst of ticks.

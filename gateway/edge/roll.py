@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
+from gateway.core.errors import Bye
 from gateway.core.session import Session
+from gateway.edge.limits import Limits
 
 
 class Roll:
@@ -31,6 +33,12 @@ class Roll:
     def count(self, participant: str) -> int:
         """How many sessions the participant has."""
         return len(self._sessions.get(participant, ()))
+
+    def full(self, participant: str, limits: Limits) -> Bye | None:
+        """Why the participant gets no further session; None where there is room."""
+        if self.count(participant) >= limits.sessions_per_participant:
+            return Bye(4429, "too many sessions of this participant")
+        return Bye(4013, "too many sessions") if len(self) >= limits.sessions else None
 
     def on_device(self, participant: str, device: str | None) -> Session | None:
         """The participant's session on that device; None too where the client names no device."""
