@@ -30,6 +30,8 @@ from gateway.hub.registry import Registry
 from gateway.metrics import Metrics
 from storage.operations import Erased
 
+MOST_AWAKENED: Final = 500
+"""How much of what time brings is done in one tick, the rest in later ones: who is lost together is over together."""
 ALONE: Final = (facts.SessionJoined, facts.SessionLeft)
 """What is one entry of the presence's region and nothing else, and comes by the thousand: it is written by the turn."""
 
@@ -190,11 +192,12 @@ class Interpreter:
     def tick(self) -> None:
         """Time has passed: do what is due, and send what waited too long for its commit."""
         now = self.now()
-        while self._alarms and self._alarms[0][0] <= now:
+        most = MOST_AWAKENED
+        while most > 0 and self._alarms and self._alarms[0][0] <= now:
             _, key = heapq.heappop(self._alarms)
             live = self.registry.calls.get(key)
             if live is not None:
-                self._wake(live, now)
+                most -= self._wake(live, now, most)
         self.flush()
 
     def flush(self) -> None:
@@ -203,10 +206,13 @@ class Interpreter:
             if live.outbox:
                 self.fanout.flush(live)
 
-    def _wake(self, live: LiveCall, now: datetime) -> None:
+    def _wake(self, live: LiveCall, now: datetime, most: int) -> int:
+        """Do what is due in a call, so much of it at most; how much that was."""
         live.alarm_at = None
         step, call = Step(live.call, now, self.new_id), live.call
-        while call.wakes and call.wakes[0][0] <= now:
+        done = 0
+        while done < most and call.wakes and call.wakes[0][0] <= now:
+            done += 1
             _, _, what, subject = heapq.heappop(call.wakes)
             match what:
                 case "fuse":
@@ -220,6 +226,7 @@ class Interpreter:
                 case "absence":
                     attendance.expire(step, subject)
         self.perform(live, step)
+        return done
 
     def tidy(self) -> None:
         """End calls that nobody listens to or speaks of, and let those go from memory that ended long ago."""
