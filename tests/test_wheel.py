@@ -78,6 +78,20 @@ def test_a_renewed_item_does_not_expire_at_its_old_end() -> None:
     assert expiries.tick(AT + timedelta(hours=1)) == ["a"]
 
 
+def test_who_comes_and_goes_leaves_nothing_that_is_looked_at() -> None:
+    """However often, in whatever order: every second there is stands once, and none before its time."""
+    expiries = Expiries[str]()
+    for hours in (3, 1, 2, 3, 1):
+        expiries.add("a", AT + timedelta(hours=hours))
+        expiries.discard("a", AT + timedelta(hours=hours))
+    assert len(expiries._coming) == 3
+    expiries.add("b", AT + timedelta(hours=2))
+    assert expiries.tick(AT + timedelta(hours=1, minutes=59)) == []
+    assert expiries.tick(AT + timedelta(hours=4)) == ["b"]
+    assert not expiries._coming
+    assert not expiries._seconds
+
+
 def test_a_round_visits_everyone_once_and_evenly() -> None:
     """Thirty items in a ring of fifteen seconds: one each tick."""
     ring = Ring[int](15)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from heapq import heappop, heappush
 from math import ceil
 from typing import Final, Generic, TypeVar
 
@@ -72,11 +73,19 @@ class Expiries(Generic[T]):
     """Things with an end by the wall clock, found by whole seconds."""
 
     def __init__(self) -> None:
-        self._seconds: dict[int, set[T]] = {}
+        # None where nothing ends any more. Each stands once in the heap: at most as many as the longest token lasts.
+        self._seconds: dict[int, set[T] | None] = {}
+        self._coming: list[int] = []
 
     def add(self, item: T, end: datetime) -> None:
         """`item` ends at `end`, whose fractions of a second count as a whole one."""
-        self._seconds.setdefault(ceil(end.timestamp()), set()).add(item)
+        second = ceil(end.timestamp())
+        if second not in self._seconds:
+            heappush(self._coming, second)
+        ending = self._seconds.get(second)
+        if ending is None:
+            ending = self._seconds[second] = set()
+        ending.add(item)
 
     def discard(self, item: T, end: datetime) -> None:
         """`item`, which was added with `end`, is gone."""
@@ -85,14 +94,14 @@ class Expiries(Generic[T]):
         if ending is not None:
             ending.discard(item)
             if not ending:
-                del self._seconds[second]
+                self._seconds[second] = None
 
     def tick(self, now: datetime) -> list[T]:
         """Take out what has ended by `now`."""
-        passed = now.timestamp()
-        # The clock may have leapt, so every second kept is looked at; there are never more than sessions.
-        over = [second for second in self._seconds if second <= passed]
-        return [item for second in sorted(over) for item in self._seconds.pop(second)]
+        passed, over = now.timestamp(), list[T]()
+        while self._coming and self._coming[0] <= passed:
+            over += self._seconds.pop(heappop(self._coming)) or ()
+        return over
 
 
 class Ring(Generic[T]):

@@ -65,6 +65,8 @@ class Interpreter:
         self.homes: Final = homes
         self._scribe: Final = Scribe(entropy)
         self._alarms: list[tuple[datetime, CallKey]] = []
+        self._sending: Final[set[LiveCall]] = set()
+        """Calls in whose outbox something may wait: a thousand that are quiet cost nothing."""
         self.registry: Final = Registry(ledgers, policy, homes.organizations, now, self._ready, broken)
         self.fanout: Final = Fanout(ledgers, metrics, now, self._note_sent)
 
@@ -92,6 +94,7 @@ class Interpreter:
             then()
         sends: list[Effect] = [effect for effect in step.effects if not isinstance(effect, Record)]
         if sends or reply is not None:
+            self._sending.add(live)
             self.fanout.post(live, commit, sends, reply)
         self._set_alarm(live)
         live.changed()
@@ -202,9 +205,11 @@ class Interpreter:
 
     def flush(self) -> None:
         """Send what waited too long for its commit, or whose commit fails."""
-        for live in list(self.registry.calls.values()):
+        for live in list(self._sending):
             if live.outbox:
                 self.fanout.flush(live)
+            else:
+                self._sending.discard(live)
 
     def _wake(self, live: LiveCall, now: datetime, most: int) -> int:
         """Do what is due in a call, so much of it at most; how much that was."""
