@@ -55,23 +55,33 @@ LONGEST_FRAME: Final = 32 * 1024
 _DEEPEST: Final = 8
 _COMMON: Final[msgspec.json.Decoder[Ack | Pong]] = msgspec.json.Decoder(Ack | Pong)
 _LONGEST_COMMON: Final = 512
+_PONG: Final = len('{"type":"pong","at":""}')
+_ACK: Final = len('{"type":"ack","notice":"","level":"","at":""}')
+_DIGEST: Final = len(',"digest":""')
+_TIME: Final = len("2026-11-23T14:00:00.123Z")
 
 
 def decode(data: bytes) -> ClientFrame:
     """The frame in a message's bytes. Raises `Bye` (4400, 4413, 1007) or, for an unknown type, `Refusal`."""
-    # The two frames that come by the thousand, at a twentieth of the price. All their fields are strings: with ASCII,
-    # no escapes and exactly four quotes per field present, there is no other field, hence no duplicate, and the quick
-    # parser has nothing left to be too kind about.
-    if len(data) <= _LONGEST_COMMON and data.isascii() and b"\\" not in data:
+    # The two frames that come by the thousand, at a twentieth of the price. Where one is just as long as its fields make
+    # it, there is no room for another member, hence no duplicate, and nothing left for the quick parser to be too kind
+    # about: the least member takes five bytes, and the shortest time is four shorter than `_TIME`.
+    if len(data) <= _LONGEST_COMMON:
         try:
             common = _COMMON.decode(data)
         except (ValueError, OverflowError, RecursionError):
             pass  # the strict parser says why
         else:
-            fields = 2 if isinstance(common, Pong) else 4 if common.digest is None else 5
-            if data.count(b'"') == 4 * fields:
+            if len(data) == _compact_length(common):
                 return common
     return _decode_strictly(data)
+
+
+def _compact_length(common: Ack | Pong) -> int:
+    if isinstance(common, Pong):
+        return _PONG + len(common.at)
+    length = _ACK + _TIME + len(common.notice) + len(common.level)
+    return length if common.digest is None else length + _DIGEST + len(common.digest)
 
 
 def _decode_strictly(data: bytes) -> ClientFrame:
