@@ -63,9 +63,9 @@ _TIME: Final = len("2026-11-23T14:00:00.123Z")
 
 def decode(data: bytes) -> ClientFrame:
     """The frame in a message's bytes. Raises `Bye` (4400, 4413, 1007) or, for an unknown type, `Refusal`."""
-    # The two frames that come by the thousand, at a twentieth of the price. Where one is just as long as its fields make
-    # it, there is no room for another member, hence no duplicate, and nothing left for the quick parser to be too kind
-    # about: the least member takes five bytes, and the shortest time is four shorter than `_TIME`.
+    # The two frames that come by the thousand, at a twentieth of the price. One that is just as long as its fields make
+    # it has no room for another member, hence no duplicate, and nothing that the quick parser could be too kind about:
+    # the least member takes five bytes, and the shortest time is four shorter than `_TIME`.
     if len(data) <= _LONGEST_COMMON:
         try:
             common = _COMMON.decode(data)
