@@ -118,7 +118,7 @@ class Metrics:
         self._ack_to_durable = self._histogram("ack_to_durable", "From a client's ack to its commit")
         self._sweep_seconds = self._histogram("sweep", "Duration of a region's sweep")
         self._event_loop_lag = self._histogram("event_loop_lag", "How late the loop ran what was due")
-        self._children: dict[tuple[Counter, str], Counter] = {}
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._gather: Callable[[], None] = _nothing
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
@@ -132,16 +132,16 @@ class Metrics:
         self._registry.register(durations)
         return durations
 
-    def _child(self, counter: Counter, label: str) -> Counter:
-        # Looking a child up through the library costs four times as much, on the path of every ack.
-        child = self._children.get((counter, label))
+    def _child(self, counter: Counter, *labels: str) -> Counter:
+        # Looking a child up through the library costs four times as much.
+        child = self._children.get((counter, labels))
         if child is None:
-            child = self._children[counter, label] = counter.labels(label)
+            child = self._children[counter, labels] = counter.labels(*labels)
         return child
 
     def notice_issued(self, capability: str, change: str) -> None:
         """One notice about `change` of `capability` was issued."""
-        self._notices_issued.labels(capability, change).inc()
+        self._child(self._notices_issued, capability, change).inc()
 
     def notices_sent(self, count: int = 1) -> None:
         """`count` notices were written to sockets."""

@@ -24,7 +24,8 @@ def _check_mapping(fields: Mapping[Any, object]) -> None:
         # RFC 8785 §3.2.3 sorts by UTF-16 units: for ASCII that is the byte order the encoder uses.
         if type(key) is not str or not key.isascii():
             raise ValueError("an entry's keys are ASCII strings")
-        _check(value)
+        if type(value) is not str:
+            _check(value)
 
 
 def _check(value: object) -> None:
@@ -39,7 +40,8 @@ def _check(value: object) -> None:
         _check_mapping(value)
     elif isinstance(value, list | tuple):
         for item in value:
-            _check(item)
+            if type(item) is not str:
+                _check(item)
     else:
         raise ValueError(f"an entry cannot hold a {kind.__name__}")
 

@@ -6,6 +6,7 @@ always and everywhere; every text links the privacy statement.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -78,5 +79,13 @@ def digest(notice: str, capability: Capability, change: Change, text: Text) -> s
 
     What a client sends back from level `displayed` upward, to prove which words it showed.
     """
-    document = {"notice": notice, "capability": capability, "change": change, "text": text._asdict()}
-    return "sha256:" + sha256(msgspec.json.encode(document, order="sorted")).hexdigest()
+    before, behind = _canonical(capability, change, text)
+    return "sha256:" + sha256(before + msgspec.json.encode(notice) + behind).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _canonical(capability: Capability, change: Change, text: Text) -> tuple[bytes, bytes]:
+    """What stands before and behind the notice's id: the same for every notice of a kind."""
+    document = {"capability": capability, "change": change, "notice": "", "text": text._asdict()}
+    before, _, behind = msgspec.json.encode(document, order="sorted").partition(b'"notice":""')
+    return before + b'"notice":', behind

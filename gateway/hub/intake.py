@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.core.errors import NotDurable
@@ -52,6 +52,8 @@ class Intake:
         """Keeps the marks of events, which say nothing of their content."""
         self._taking: Final[dict[bytes, Outcome]] = {}
         self._recent: Final[dict[bytes, None]] = {}
+        self._done: list[tuple[Event, Outcome]] = []
+        """What this turn of the loop finished, to be marked when it ends."""
         self._loop: Final = asyncio.get_running_loop()
 
     async def take(self, events: Sequence[Event], refused: Sequence[Refused]) -> Taken:
@@ -117,27 +119,26 @@ class Intake:
         self._enactment.refuse("event", reason, event.digest).add_done_callback(refused)
 
     def _mark(self, event: Event, outcome: Outcome) -> None:
-        now = self._interpreter.now()
-        late = now - event.occurred_at > ANCIENT
-        entry = {
-            "kind": "event",
-            "type": event.type,
-            "digest": event.digest.hex(),
-            "occurred_at": rfc3339(event.occurred_at),
-            "at": rfc3339(now),
-            "outcome": "late_event" if late else "accepted",
-        }
+        """Mark it together with what else is done in this turn: thousands may come at once."""
+        if not self._done:
+            self._loop.call_soon(self._write_marks)
+        self._done.append((event, outcome))
 
-        def marked(_: object) -> None:
+    def _write_marks(self) -> None:
+        now = self._interpreter.now()
+        done, self._done = self._done, []
+        appends = [Append(_taken(event, now), None, event=event.digest) for event, _ in done]
+        marks = MarkEvents(tuple(event.digest for event, _ in done), now + REMEMBER)
+        self._ledgers.submit(self._region, [*appends, marks], lambda _: self._marked(done))
+
+    def _marked(self, done: Iterable[tuple[Event, Outcome]]) -> None:
+        for event, outcome in done:
             self._taking.pop(event.digest, None)
             # Whoever asked storage before this commit does not know of it yet.
             self._recent[event.digest] = None
             if len(self._recent) > RECENT:
                 del self._recent[next(iter(self._recent))]
             resolve(outcome)
-
-        marks = MarkEvents((event.digest,), now + REMEMBER)
-        self._ledgers.submit(self._region, [Append(canonical(entry), None, event=event.digest), marks], marked)
 
     async def _durable(self, outcomes: Iterable[Outcome]) -> None:
         pending = {outcome for outcome in outcomes if not outcome.done()}
@@ -148,3 +149,17 @@ class Intake:
                 raise NotDurable("the same event is being taken and failed")
             if pending and (self._ledgers.failing or self._loop.time() > deadline):
                 raise NotDurable("storage cannot write now")
+
+
+def _taken(event: Event, now: datetime) -> bytes:
+    """The entry of an event that was taken, which says nothing of its content."""
+    late = now - event.occurred_at > ANCIENT
+    entry = {
+        "kind": "event",
+        "type": event.type,
+        "digest": event.digest.hex(),
+        "occurred_at": rfc3339(event.occurred_at),
+        "at": rfc3339(now),
+        "outcome": "late_event" if late else "accepted",
+    }
+    return canonical(entry)

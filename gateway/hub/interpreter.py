@@ -32,7 +32,7 @@ from storage.operations import Erased
 
 MOST_AWAKENED: Final = 500
 """How much of what time brings is done in one tick, the rest in later ones: who is lost together is over together."""
-ALONE: Final = (facts.SessionJoined, facts.SessionLeft)
+ALONE: Final = (facts.SessionJoined, facts.SessionLeft, facts.NoticesSent)
 """What is one entry of the presence's region and nothing else, and comes by the thousand: it is written by the turn."""
 
 
