@@ -31,6 +31,7 @@ from gateway.hub.naming import Naming
 from gateway.hub.porter import Porter
 from gateway.hub.proving import Proving
 from gateway.hub.retention import Retention
+from gateway.hub.roll import Roll
 from gateway.hub.surveys import Surveys
 from gateway.hub.sweeper import Sweeper
 from gateway.hub.timestamping import Ask, Timestamping
@@ -202,7 +203,7 @@ def _furnish(
         ledgers=ledgers,
         metrics=metrics,
         interpreter=interpreter,
-        hub=Hub(interpreter, messages, porter, Continuity(ledgers, metrics)),
+        hub=Hub(interpreter, messages, porter, Continuity(ledgers, metrics), Roll(settings.listen.max_sessions)),
         intake=Intake(interpreter, enactment),
         sweeper=sweeper,
         retention=Retention(ledgers, sweeper, porter.place, known, now),

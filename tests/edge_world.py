@@ -22,10 +22,11 @@ from gateway.core.session import Session
 from gateway.core.tokens import Keys, SigningKey, Verifier, mint
 from gateway.core.types import CallKey, Role
 from gateway.edge.edge import Edge
-from gateway.edge.hub import Shown
+from gateway.edge.hub import End, Shown
 from gateway.edge.limits import Limits
 from gateway.edge.listener import Listener, listen
 from gateway.edge.wheel import TICK_SECONDS
+from gateway.hub.roll import Roll
 from gateway.metrics import Metrics
 
 NOW = datetime(2026, 11, 23, 14, 0, tzinfo=UTC)
@@ -43,10 +44,19 @@ class Recorder:
     Who says hello with a checkpoint waits in `waiting` until a test answers.
     """
 
+    roll: Roll
+    metrics: Metrics
     heard: list[tuple[str, Session | None, Any]] = field(default_factory=list)
     sessions: list[Session] = field(default_factory=list)
     checkpoint: str | None = None
     waiting: list[tuple[str, str, Shown]] = field(default_factory=list)
+
+    def enter(self, session: Session, end: End) -> None:
+        self.roll.enter(session, end)
+        self.metrics.sessions(len(self.roll))
+
+    def renewed(self, session: Session) -> None:
+        """A session reads its new claims from itself."""
 
     def join(self, session: Session, frame: wire.Join) -> None:
         self.heard.append(("join", session, frame))
@@ -74,17 +84,19 @@ class Recorder:
     def message(self, session: Session, frame: wire.Message) -> None:
         self.heard.append(("message", session, frame))
 
-    def greet(self, region: str, seen: str | None, then: Shown) -> None:
+    def greet(self, session: Session, seen: str | None, then: Shown) -> None:
         if seen is None:
             then(self.checkpoint, None)
         else:
-            self.waiting.append((region, seen, then))
+            self.waiting.append((session.region, seen, then))
 
     def turned_away(self, reason: str) -> None:
         self.heard.append(("turned_away", None, reason))
 
     def lost(self, session: Session, reason: str) -> None:
         self.heard.append(("lost", session, reason))
+        self.roll.strike(session)
+        self.metrics.sessions(len(self.roll))
 
     def refresh_state(self, session: Session) -> None:
         self.heard.append(("refresh_state", session, None))
@@ -98,10 +110,10 @@ class Recorder:
 class World:
     """Everything a connection meets. `pass_time` turns the clocks and the wheel; nothing waits for real time."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, roll: Roll) -> None:
         self.time = NOW
-        self.hub = Recorder()
         self.metrics = Metrics()
+        self.hub = Recorder(roll, self.metrics)
         self.count = 0
         verifier = Verifier(Keys.from_jwks(SIGNER.public_jwks()), issuer="i", audience="a")
         residency = Residency({RESOURCE: Placement("europe", "contoso")}, frozenset({"europe"}))
@@ -119,8 +131,10 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, origins: Sequence[str] = (ORIGIN,), **limits: Any) -> AsyncIterator[Self]:
-        world = cls(Limits(**limits))
+    async def open(
+        cls, origins: Sequence[str] = (ORIGIN,), roll: Roll | None = None, **limits: Any
+    ) -> AsyncIterator[Self]:
+        world = cls(Limits(**limits), Roll() if roll is None else roll)
         world.listener = await listen(world.edge, "127.0.0.1:0", origins)
         try:
             yield world

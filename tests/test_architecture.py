@@ -21,14 +21,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     },
     "gateway.hub": {
         SERVICE: """acks answers commits continuity enactment entrances entries evidence hub intake interpreter journal
-            ledgers live messages names naming porter proving recollection refusing registry retention surveys sweeper
-            timestamping witnessing""",
+            ledgers live messages names naming porter proving recollection refusing registry retention roll surveys
+            sweeper timestamping witnessing""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",
     },
     "gateway.edge": {
-        SERVICE: "admission departures edge greetings hub limits pulse roll wheel",
+        SERVICE: "admission departures edge greetings hub limits pulse wheel",
         ADAPTER: "connection listener opening",
     },
     "gateway.control": {ADAPTER: "desk events http ledgers retention routes server"},

@@ -9,6 +9,7 @@ import pytest
 from gateway.core.session import Phase, Session
 from gateway.edge.departures import SLICE, Departures
 from gateway.edge.limits import Limits
+from gateway.hub.roll import Roll
 from tests.edge_world import World
 from tests.test_roll import Nowhere, session
 
@@ -50,16 +51,23 @@ async def test_the_fault_of_one_costs_nobody_else() -> None:
     assert [type(each) for each in faults] == [ZeroDivisionError]
 
 
-@pytest.mark.parametrize("limit", ["sessions_per_participant", "sessions"])
-async def test_who_is_gone_keeps_nobody_out(limit: str) -> None:
-    """Whoever comes back before the end of the session before was told of is let in; a second one is not."""
-    world = World(Limits(**{limit: 1}))
+@pytest.mark.parametrize(
+    ("limits", "roll", "losses"),
+    [(Limits(), Roll(most_each=1), 0), (Limits(), Roll(most=1), 0), (Limits(sessions=1), Roll(), 1)],
+    ids=["of one participant", "of all", "of this process"],
+)
+async def test_who_is_gone_keeps_nobody_out(limits: Limits, roll: Roll, losses: int) -> None:
+    """Whoever comes back before the end of the session before was told of is let in; a second one is not.
+
+    One that only this process has no room for was entered, and so is lost.
+    """
+    world = World(limits, roll)
     first, second, back = (world.edge.opened(Nowhere(), None) for _ in range(3))
     hello = b'{"type":"hello","token":"%b"}' % world.token().encode()
     for each in (first, second):
         world.edge.received(each, hello)
     assert (first.phase, second.phase) == (Phase.OPEN, Phase.LEAVING)
     world.edge.lost(first)
-    assert (len(world.edge), world.hub.losses()) == (1, [])
+    assert (len(world.edge), len(world.hub.losses())) == (1, losses)
     world.edge.received(back, hello)
-    assert (back.phase, len(world.edge), world.hub.losses()) == (Phase.OPEN, 1, ["disconnected"])
+    assert (back.phase, len(world.edge), len(world.hub.losses())) == (Phase.OPEN, 1, losses + 1)

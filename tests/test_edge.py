@@ -14,6 +14,7 @@ from gateway.core.errors import Bye
 from gateway.core.frames import KINDS
 from gateway.core.session import TAKES, Phase, next_phase
 from gateway.core.types import Capability, Level, Role, State
+from gateway.hub.roll import Roll
 from tests.edge_world import ACK, FOREIGN, NOW, RESOURCE, World, expect, farewell, hear, request, say, still_served
 
 FRAMES: dict[str, wire.ClientFrame] = {
@@ -371,7 +372,7 @@ async def answer_pings(socket: Any) -> None:
 class TestLimits:
     async def test_one_participant_has_so_many_sessions(self) -> None:
         """4429, never; others are not concerned, and a session that ends makes room."""
-        async with World.open(sessions_per_participant=2) as world, world.client() as first, world.client():
+        async with World.open(roll=Roll(most_each=2)) as world, world.client() as first, world.client():
             async with world.socket() as third:
                 await say(third, type="hello", token=world.token())
                 assert await farewell(third) == (4429, "never")
@@ -383,7 +384,7 @@ class TestLimits:
 
     async def test_everybody_together_has_so_many_sessions(self) -> None:
         """4013, reconnect: it is not the client's fault."""
-        async with World.open(sessions=2) as world, world.client() as socket, world.client("eve"):
+        async with World.open(roll=Roll(most=2)) as world, world.client() as socket, world.client("eve"):
             async with world.socket() as third:
                 await say(third, type="hello", token=world.token("joe"))
                 assert await farewell(third) == (4013, "reconnect")

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection
 
 from gateway.core import wire
 from gateway.edge.greetings import KEPT_BYTES, KEPT_FRAMES
+from gateway.hub.roll import Roll
 from tests.edge_world import ACK, NOW, World, expect, farewell, hear, say, still_served
 
 SEEN = "europe\n3\nAAAA\n"
@@ -231,7 +232,7 @@ class TestMeanwhile:
 
     async def test_who_waits_counts_as_a_session(self) -> None:
         """The limits are not passed by waiting."""
-        async with World.open(sessions_per_participant=1) as world, greeted(world), world.socket() as second:
+        async with World.open(roll=Roll(most_each=1)) as world, greeted(world), world.socket() as second:
             await say(second, type="hello", token=world.token())
             assert await farewell(second) == (4429, "never")
 

@@ -26,6 +26,7 @@ from gateway.core.session import Session
 from gateway.edge.connection import UNSENT, WebSocket
 from gateway.edge.listener import listen
 from gateway.edge.opening import LARGEST_HEAD
+from gateway.hub.roll import Roll
 from tests.core.test_wire import CORPUS
 from tests.edge_world import ACK, ORIGIN, Raw, World, expect, farewell, hear, request, say, still_served
 
@@ -450,7 +451,7 @@ class TestSlow:
         run(self.mixed())
 
     async def mixed(self) -> None:
-        async with World.open(sessions_per_participant=100) as world, AsyncExitStack() as stack:
+        async with World.open(roll=Roll(most_each=100)) as world, AsyncExitStack() as stack:
             good = await stack.enter_async_context(world.client("eve"))
             for _ in range(50):
                 raw = await stack.enter_async_context(world.raw())

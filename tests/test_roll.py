@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gateway.core.errors import Bye
 from gateway.core.session import Session
-from gateway.edge.roll import Roll
+from gateway.hub.roll import Roll
 
 
 class Nowhere:
@@ -19,6 +22,11 @@ class Nowhere:
         """Nothing to cut."""
 
 
+def refuse(session: Session, bye: Bye) -> None:
+    """Nobody is to be replaced."""
+    raise AssertionError(bye)
+
+
 def session(participant: str, device: str | None) -> Session:
     made = Session(Nowhere(), lambda behind: None)
     made.participant = participant
@@ -30,8 +38,14 @@ def test_the_newest_session_of_a_device_stands() -> None:
     """Also when the older one is struck off after it, as a late timeout would."""
     roll = Roll()
     old, new = session("ada", "d"), session("ada", "d")
-    roll.enter(old)
-    roll.enter(new)
+    ended: list[tuple[Session, int]] = []
+
+    def end(session: Session, bye: Bye) -> None:
+        ended.append((session, bye.code))
+
+    roll.enter(old, refuse)
+    roll.enter(new, end)
+    assert ended == [(old, 4409)]
     assert roll.strike(old)
     assert roll.on_device("ada", "d") is new
     assert new in roll
@@ -44,11 +58,11 @@ def test_a_session_is_struck_off_once() -> None:
     roll = Roll()
     one, two = session("ada", None), session("ada", None)
     assert not roll.strike(one)
-    roll.enter(one)
-    roll.enter(two)
+    roll.enter(one, refuse)
+    roll.enter(two, refuse)
     assert roll.strike(one)
     assert not roll.strike(one)
-    assert (roll.count("ada"), len(roll), list(roll)) == (1, 1, [two])
+    assert (roll.count("ada"), len(roll), two in roll) == (1, 1, True)
     assert roll.strike(two)
     assert (roll.count("ada"), len(roll)) == (0, 0)
 
@@ -58,8 +72,28 @@ def test_devices_belong_to_participants() -> None:
     roll = Roll()
     one, other, nameless = session("ada", "d"), session("eve", "d"), session("ada", None)
     for each in (one, other, nameless):
-        roll.enter(each)
+        roll.enter(each, refuse)
     assert roll.on_device("ada", "d") is one
     assert roll.on_device("eve", "d") is other
     assert roll.on_device("ada", None) is None
     assert roll.on_device("ada", "e") is None
+
+
+def test_there_are_so_many_and_of_one_participant_so_many() -> None:
+    """Who is refused is not on the roll; a replaced session makes room for its successor before anybody is counted."""
+    roll = Roll(most=3, most_each=2)
+    first, second = session("ada", "d"), session("ada", None)
+    for each in (first, second):
+        roll.enter(each, refuse)
+    with pytest.raises(Bye) as too_many_of_one:
+        roll.enter(session("ada", None), refuse)
+    roll.enter(session("eve", None), refuse)
+    with pytest.raises(Bye) as too_many:
+        roll.enter(session("joe", None), refuse)
+    assert (too_many_of_one.value.code, too_many.value.code, len(roll)) == (4429, 4013, 3)
+    roll.enter(session("ada", "d"), lambda replaced, bye: void(roll.strike(replaced)))
+    assert (roll.count("ada"), len(roll)) == (2, 3)
+
+
+def void(_: object) -> None:
+    """Drop a result nobody needs."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from gateway.core import catalogue, wire
-from gateway.core.claims import EVERY_CALL, BadToken, Claims, Expired
+from gateway.core.claims import BadToken, Claims, Expired
 from gateway.core.errors import Bye
 from gateway.core.residency import Placement, Residency, Unserved
 from gateway.core.session import Session
@@ -59,11 +59,7 @@ class Admission:
         claims = self._verify(token, now)
         if claims.participant != session.participant or claims.role is not session.role:
             raise BadToken
-        if EVERY_CALL not in claims.calls and not claims.calls.issuperset(session.joined.values()):
-            raise Bye(4403, "the token does not cover a joined call")
-        session.calls = claims.calls
-        session.name = claims.name
-        session.expires_at = claims.expires_at
+        session.renew(claims)
 
     def _place(self, participant: str) -> Placement:
         try:

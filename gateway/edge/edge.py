@@ -23,12 +23,10 @@ from gateway.core.session import LIVING, Phase, Session, Socket, next_phase
 from gateway.edge.admission import Admission
 from gateway.edge.departures import Departures
 from gateway.edge.greetings import Greetings
-from gateway.edge.hub import Hub
+from gateway.edge.hub import Counts, Hub
 from gateway.edge.limits import Limits
 from gateway.edge.pulse import Pulse
-from gateway.edge.roll import Roll
 from gateway.edge.wheel import Deadlines, Expiries
-from gateway.metrics import Metrics
 
 _SLICE: Final = 200
 """Sockets written to before others get their turn."""
@@ -45,7 +43,7 @@ class Edge:
         *,
         now: Callable[[], datetime],
         new_id: Callable[[str], str],
-        metrics: Metrics,
+        metrics: Counts,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,7 +59,6 @@ class Edge:
         self._draining = False
         self._connections = 0
         self._quiet = asyncio.Event()
-        self._roll = Roll()
         self._handshakes = Deadlines[Socket](limits.handshake_seconds)
         self._strangers = Deadlines[Session](limits.hello_seconds)
         self._greetings = Greetings(limits, now)
@@ -74,7 +71,7 @@ class Edge:
 
     def __len__(self) -> int:
         """How many sessions are open."""
-        return len(self._roll)
+        return len(self._pulse)
 
     # -- what the listener calls -------------------------------------------------------------------------------
 
@@ -183,7 +180,7 @@ class Edge:
         for stranger in self._strangers.tick():
             self.end(stranger, Bye(4408, "no hello in time"))
         for session in self._greetings.tick():
-            self._hub.greet(session.region, None, partial(self._welcome, session))
+            self._hub.greet(session, None, partial(self._welcome, session))
         for session in self._behind.tick():
             self.end(session, Bye(4008, "too slow"), "slow")
         for socket in self._closing.tick():
@@ -203,12 +200,12 @@ class Edge:
         Returns when every farewell has arrived, or after `close_seconds`.
         """
         self._draining = True
-        for place, session in enumerate(list(self._roll)):
+        for place, session in enumerate(list(self._pulse)):
             session.send(wire.goaway(place * 1000 // self.limits.reconnects_per_second))
             if place % _SLICE == 0:
                 await asyncio.sleep(0)
         await asyncio.sleep(grace)
-        for place, session in enumerate([*self._roll, *self._strangers]):
+        for place, session in enumerate([*self._pulse, *self._strangers]):
             self.end(session, Bye(4001, "draining"))
             if place % _SLICE == 0:
                 await asyncio.sleep(0)
@@ -257,23 +254,27 @@ class Edge:
 
     def _greet(self, session: Session, hello: wire.Hello) -> None:
         self._admission.greet(session, hello, self._now())
-        replaced = self._roll.on_device(session.participant, session.device)
-        if replaced is not None:
-            self.end(replaced, Bye(4409, "replaced by a newer session of this device"))
-        if self._roll.full(session.participant, self.limits):
-            self.departures.settle()
-        if full := self._roll.full(session.participant, self.limits):
-            raise full
-        self._strangers.discard(session)
         session.id = self._new_id("s")
+        self._enter(session)
+        self._strangers.discard(session)
         self._greetings.begin(session)
-        self._roll.enter(session)
         self._pulse.add(session)
         self._expiries.add(session, session.expires_at)
-        self._metrics.sessions(len(self._roll))
-        self._hub.greet(session.region, hello.checkpoint, partial(self._welcome, session))
+        if len(self) > self.limits.sessions:
+            self.departures.settle()
+        if len(self) > self.limits.sessions:
+            raise Bye(4013, "too many sessions")
+        self._hub.greet(session, hello.checkpoint, partial(self._welcome, session))
         if session.phase is Phase.GREETING:
             self._greetings.wait(session)
+
+    def _enter(self, session: Session) -> None:
+        try:
+            self._hub.enter(session, self.end)
+        except Bye:
+            # Whoever is gone makes room as soon as that is told.
+            self.departures.settle()
+            self._hub.enter(session, self.end)
 
     def _welcome(self, session: Session, checkpoint: str | None, consistency: wire.Consistency | None) -> None:
         for payload in self._greetings.welcome(session, checkpoint, consistency):
@@ -282,6 +283,7 @@ class Edge:
     def _renew(self, session: Session, token: str) -> None:
         before = session.expires_at
         self._admission.renew(session, token, self._now())
+        self._hub.renewed(session)
         self._expiries.discard(session, before)
         self._expiries.add(session, session.expires_at)
 
@@ -289,8 +291,7 @@ class Edge:
         self._strangers.discard(session)
         self._greetings.forget(session)
         self._behind.discard(session)
-        if self._roll.strike(session):
+        if session in self._pulse:
             self._pulse.discard(session)
             self._expiries.discard(session, session.expires_at)
-            self._metrics.sessions(len(self._roll))
             self._hub.lost(session, reason)

@@ -1,4 +1,4 @@
-"""How much of the gateway a connection may use.
+"""How much of the gateway a connection may use; how many sessions there are in all processes is the roll's to know.
 
 Rules: every limit has a number; what lies beyond it is refused or closed, never queued.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one connection, one participant and everybody together may use; times in seconds."""
+    """What one connection and all of a process may use; times in seconds."""
 
     handshake_seconds: float = 5.0
     hello_seconds: float = 5.0
@@ -23,8 +23,8 @@ class Limits:
     """At most `ping_seconds`."""
     frames_per_second: float = 50.0
     frames_at_once: int = 400
-    sessions_per_participant: int = 20
     sessions: int = 50_000
+    """Sessions of this process."""
     strangers: int = 8192
     """Connections that have not said who they are; beyond that the one that waited longest is closed."""
     connections: int = 60_000

@@ -5,6 +5,7 @@ Rules: one ping is framed for all whose turn it is; a session that was sent none
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from gateway.core import wire
@@ -20,6 +21,15 @@ class Pulse:
     def __init__(self, limits: Limits) -> None:
         self._pong_seconds = limits.pong_seconds
         self._ring = Ring[Session](limits.ping_seconds)
+
+    def __len__(self) -> int:
+        return len(self._ring)
+
+    def __contains__(self, session: Session) -> bool:
+        return session in self._ring
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._ring)
 
     def add(self, session: Session) -> None:
         """Ask this session too from now on."""

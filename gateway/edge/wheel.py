@@ -113,6 +113,15 @@ class Ring(Generic[T]):
         self._now = 0
         self._next = 0
 
+    def __len__(self) -> int:
+        return len(self._slot_of)
+
+    def __contains__(self, item: T) -> bool:
+        return item in self._slot_of
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._slot_of)
+
     def add(self, item: T) -> None:
         """Put `item` into the next slot in turn."""
         slot = self._slots[self._next % len(self._slots)]

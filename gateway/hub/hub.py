@@ -26,6 +26,7 @@ from gateway.hub.live import LiveCall
 from gateway.hub.messages import Messages
 from gateway.hub.porter import Porter
 from gateway.hub.refusing import PUT_OFF, refuse
+from gateway.hub.roll import End, Roll
 
 MOST_CALLS: Final = 1000
 """Calls one session may have joined at a time."""
@@ -37,11 +38,14 @@ TOO_OFTEN: Final = Refusal("too_many_joins", "joined and left too often: wait", 
 class Hub:
     """The way in for sessions."""
 
-    def __init__(self, interpreter: Interpreter, messages: Messages, porter: Porter, continuity: Continuity) -> None:
+    def __init__(
+        self, interpreter: Interpreter, messages: Messages, porter: Porter, continuity: Continuity, roll: Roll
+    ) -> None:
         self._interpreter: Final = interpreter
         self._continuity: Final = continuity
         self._messages: Final = messages
         self._porter: Final = porter
+        self._roll: Final = roll
         self._registry: Final = interpreter.registry
         self._ledgers: Final = interpreter.ledgers
         self._metrics: Final = interpreter.metrics
@@ -101,9 +105,17 @@ class Hub:
         attendance.lose(step, session.id, session.participant, reason)
         return step
 
-    def greet(self, region: str, seen: str | None, then: Shown) -> None:
-        """A session of `region` is to be welcomed: `then` takes what is shown to who has `seen` that checkpoint."""
-        self._continuity.show(region, seen, then)
+    def enter(self, session: Session, end: End) -> None:
+        """Somebody's `hello` was believed. Raises `Bye` where there are too many sessions."""
+        self._roll.enter(session, end)
+        self._metrics.sessions(len(self._roll))
+
+    def greet(self, session: Session, seen: str | None, then: Shown) -> None:
+        """The session is to be welcomed: `then` takes what is shown to who has `seen` that checkpoint of its region."""
+        self._continuity.show(session.region, seen, then)
+
+    def renewed(self, session: Session) -> None:
+        """The session has a new token: what it may do is read from it each time."""
 
     def turned_away(self, reason: str) -> None:
         """Somebody whose data may not be here said hello: recorded without saying who."""
@@ -111,6 +123,8 @@ class Hub:
 
     def lost(self, session: Session, reason: str) -> None:
         """The session is gone from all its calls: `left`, `disconnected` or `slow`."""
+        self._roll.strike(session)
+        self._metrics.sessions(len(self._roll))
         for key in session.quit_all():
             live = self._registry.calls.get(key)
             if live is not None:

@@ -1,31 +1,37 @@
-"""The roll of open sessions: who is here, how often, and on which device.
+"""The roll of open sessions: how many there are, how many each participant has, and which is on which device.
 
 Rules: one device of a participant has one session, the newest; a session that was replaced or has ended never takes
-its successor off the roll. Owned by the loop.
+its successor off the roll; limits hold over all sockets, whichever process holds them. Owned by the loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable
+from typing import Final
 
 from gateway.core.errors import Bye
 from gateway.core.session import Session
-from gateway.edge.limits import Limits
+
+MOST: Final = 50_000
+"""Sessions at once, unless configured."""
+MOST_EACH: Final = 20
+"""Sessions of one participant at once."""
+
+End = Callable[[Session, Bye], None]
+"""Ends a session with its close code; the hub hears of its loss before this returns."""
 
 
 class Roll:
     """The open sessions by participant, who has few."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST, most_each: int = MOST_EACH) -> None:
+        self._most = most
+        self._most_each = most_each
         self._sessions: dict[str, tuple[Session, ...]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
-
-    def __iter__(self) -> Iterator[Session]:
-        return chain.from_iterable(self._sessions.values())
 
     def __contains__(self, session: Session) -> bool:
         return session in self._sessions.get(session.participant, ())
@@ -34,20 +40,24 @@ class Roll:
         """How many sessions the participant has."""
         return len(self._sessions.get(participant, ()))
 
-    def full(self, participant: str, limits: Limits) -> Bye | None:
-        """Why the participant gets no further session; None where there is room."""
-        if self.count(participant) >= limits.sessions_per_participant:
-            return Bye(4429, "too many sessions of this participant")
-        return Bye(4013, "too many sessions") if len(self) >= limits.sessions else None
-
     def on_device(self, participant: str, device: str | None) -> Session | None:
         """The participant's session on that device; None too where the client names no device."""
         if device is None:
             return None
         return next((each for each in reversed(self._sessions.get(participant, ())) if each.device == device), None)
 
-    def enter(self, session: Session) -> None:
-        """Put a session on the roll; its participant and device no longer change."""
+    def enter(self, session: Session, end: End) -> None:
+        """Put a session on the roll, in place of the one on its device; its participant and device no longer change.
+
+        Raises `Bye` where there are too many: 4429 of this participant, 4013 of all.
+        """
+        replaced = self.on_device(session.participant, session.device)
+        if replaced is not None:
+            end(replaced, Bye(4409, "replaced by a newer session of this device"))
+        if self.count(session.participant) >= self._most_each:
+            raise Bye(4429, "too many sessions of this participant")
+        if self._count >= self._most:
+            raise Bye(4013, "too many sessions")
         self._sessions[session.participant] = (*self._sessions.get(session.participant, ()), session)
         self._count += 1
 
