@@ -44,6 +44,12 @@ class Reader:
     def abort(self) -> None:
         """Nothing follows."""
 
+    def hold(self) -> None:
+        """Nothing to read."""
+
+    def resume(self) -> None:
+        """Nothing to read."""
+
 
 class World:
     """A house without doors, a recorded call, and people in it."""

@@ -22,7 +22,7 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.hub": {
         SERVICE: """acks answers commits continuity enactment entrances entries evidence hub intake interpreter journal
             ledgers live messages names naming porter proving recollection refusing registry retention roll surveys
-            sweeper timestamping witnessing""",
+            sweeper timestamping witnessing written""",
     },
     "gateway.evidence": {
         PURE: "attendance cast contents guide markup records report story style tables timeline wording",

@@ -21,6 +21,12 @@ class Nowhere:
     def abort(self) -> None:
         """Nothing to cut."""
 
+    def hold(self) -> None:
+        """Nothing to read."""
+
+    def resume(self) -> None:
+        """Nothing to read."""
+
 
 def refuse(session: Session, bye: Bye) -> None:
     """Nobody is to be replaced."""

@@ -189,6 +189,12 @@ class Reader:
     def abort(self) -> None:
         """Nothing follows."""
 
+    def hold(self) -> None:
+        """Nothing to read."""
+
+    def resume(self) -> None:
+        """Nothing to read."""
+
 
 async def test_what_is_written_while_a_survey_is_taken_is_not_proof_yet(tmp_path: Path) -> None:
     """An ack that waits for its commit reads unrecorded in a survey that begins before it, whatever comes meanwhile."""

@@ -6,11 +6,11 @@ behind or after it began to leave. A session is owned by the loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from gateway.core import wire
 from gateway.core.claims import EVERY_CALL, Claims
@@ -66,6 +66,7 @@ def next_phase(phase: Phase, sent: wire.ClientFrame) -> Phase:
     return following
 
 
+T = TypeVar("T")
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -89,13 +90,30 @@ class Socket(Protocol):
     def abort(self) -> None:
         """Cut the connection now."""
 
+    def hold(self) -> None:
+        """Read nothing from the client until `resume`."""
+
+    def resume(self) -> None:
+        """Read again."""
+
+
+class Carrier(Protocol):
+    """What takes frames to sockets that another process holds: there `send` says only that they are on their way."""
+
+    def confirm(self, handed: Sequence[tuple[Session, T]], then: Callable[[list[T]], None]) -> None:
+        """Call `then` with the seconds of those whose sockets took all that was sent to them up to now.
+
+        It is called on the loop once that is known, and never where the process is lost before.
+        """
+
 
 class Session:
     """One connection and, from phase `GREETING` on, who it speaks for; until then those fields are empty.
 
     `joined` maps each call to the name the client joined it by; the hub keeps it, by `enter` and `quit`, and whoever is
     in one call only shares it with the others there. `behind` says that too much is unsent, so that what is sent now is
-    dropped; the hub's `refresh_state` follows when it has drained.
+    dropped; the hub's `refresh_state` follows when it has drained. `carrier` is there
+    where another process holds the socket.
     """
 
     __slots__ = (
@@ -105,6 +123,7 @@ class Session:
         "behind",
         "calls",
         "capabilities",
+        "carrier",
         "device",
         "expires_at",
         "frames_until",
@@ -123,6 +142,7 @@ class Session:
     def __init__(self, socket: Socket, fell_behind: Callable[[Session], None]) -> None:
         self._socket = socket
         self._fell_behind = fell_behind
+        self.carrier: Carrier | None = None
         self.phase = Phase.AWAITING
         self.behind = False
         self.awaits_pong = False
@@ -184,6 +204,14 @@ class Session:
         """The session is in no call any more; those in which it was."""
         joined, self.joined = self.joined, _NOWHERE
         return joined
+
+    def hold(self) -> None:
+        """Take nothing more in until `resume`; what was read already is still handled."""
+        self._socket.hold()
+
+    def resume(self) -> None:
+        """Take in again what the client says."""
+        self._socket.resume()
 
     def renew(self, claims: Claims) -> None:
         """Speak by a newer token of the same participant. Raises `Bye` (4403) where it leaves out what is joined."""

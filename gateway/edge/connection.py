@@ -160,6 +160,16 @@ class WebSocket(asyncio.Protocol):
         """See `gateway.core.session.Socket`."""
         self._to.abort()
 
+    def hold(self) -> None:
+        """See `gateway.core.session.Socket`."""
+        if not self._to.is_closing():
+            self._to.pause_reading()
+
+    def resume(self) -> None:
+        """See `gateway.core.session.Socket`."""
+        if not self._to.is_closing():
+            self._to.resume_reading()
+
     # -- bytes -------------------------------------------------------------------------------------------------
 
     def _open(self, data: bytes) -> bytes:

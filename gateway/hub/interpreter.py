@@ -68,7 +68,7 @@ class Interpreter:
         self._sending: Final[set[LiveCall]] = set()
         """Calls in whose outbox something may wait: a thousand that are quiet cost nothing."""
         self.registry: Final = Registry(ledgers, policy, homes.organizations, now, self._ready, broken)
-        self.fanout: Final = Fanout(ledgers, metrics, now, self._note_sent)
+        self.fanout: Final = Fanout(ledgers, metrics, self._note_sent)
 
     # Steps
 

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from gateway.core.types import CallKey, Capability, Level
 from gateway.hub.commits import Commit
 from gateway.hub.journal import Ink
 from gateway.hub.ledgers import Ledgers
+from gateway.hub.written import once_written
 from gateway.metrics import Metrics
 
 SLICE: Final = 200
@@ -118,13 +120,11 @@ class Fanout:
         self,
         ledgers: Ledgers,
         metrics: Metrics,
-        now: Callable[[], datetime],
         sent: Callable[[LiveCall, Sequence[str], Iterable[Presence]], None],
     ) -> None:
         """`sent` hears which notices were written to which presences."""
         self._ledgers: Final = ledgers
         self._metrics: Final = metrics
-        self._now: Final = now
         self._sent: Final = sent
         self._texts: Final[dict[tuple[str, str, str, datetime], msgspec.Raw]] = {}
         self._loop: Final = asyncio.get_running_loop()
@@ -187,7 +187,7 @@ class Fanout:
         sessions = iter(list(live.audience.items()))
         written = 0
         while batch := list(islice(sessions, SLICE)):
-            told: dict[str, Presence] = {}
+            handed = []
             for session, name in batch:
                 if session not in live.audience:
                     continue
@@ -198,8 +198,8 @@ class Fanout:
                     written += 1
                     presence = live.call.latest.get(session.participant)
                     if presence is not None and presence.phase is not Phase.CLOSED:
-                        told[presence.id] = presence
-            self._sent(live, (notice.id,), told.values())
+                        handed.append((session, presence))
+            once_written(handed, partial(self._sent, live, (notice.id,)))
             yield
         self._metrics.notices_sent(written)
         self._metrics.event_to_last_frame(self._loop.time() - posting.posted)
@@ -248,8 +248,8 @@ class Fanout:
             more=more,
         )
         if session.send(payload) and presence is not None:
-            fresh = tuple(notice.id for notice in shown if presence.id not in notice.sent)
-            self._sent(live, fresh, (presence,))
+            if fresh := tuple(notice.id for notice in shown if presence.id not in notice.sent):
+                once_written([(session, presence)], partial(self._sent, live, fresh))
             self._metrics.notices_sent(len(shown))
 
     def _written(
