@@ -7,9 +7,7 @@ what they caused is written, then the regions are given back; signals and tasks 
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
-import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -22,17 +20,15 @@ from gateway.config import ConfigError
 from gateway.control.desk import Desk
 from gateway.control.server import ControlServer, application
 from gateway.core.errors import Refusal
-from gateway.core.tokens import Verifier, mint
+from gateway.core.tokens import mint
 from gateway.core.types import Role
-from gateway.descriptors import LATE, OTHERS, allowed, fit
-from gateway.edge.edge import Edge
-from gateway.edge.limits import Limits
-from gateway.edge.listener import Listener, listen
-from gateway.house import House, build, random_id
+from gateway.front import Front, open_front, say_bound
+from gateway.house import House, build
 from gateway.lateness import watch
 from gateway.log import logger
 from gateway.mqtt import Broker, MqttSource
 from gateway.possession import possession
+from gateway.process import raise_file_limit, settle
 from gateway.settings import Settings
 
 TICK: Final = 0.1
@@ -41,10 +37,6 @@ TIDY: Final = 600
 """Ticks between two tidyings of calls in memory."""
 GRACE: Final = 1.0
 """Seconds that clients have between `goaway` and `bye` in a drain."""
-COLLECT: Final = (20_000, 10, 20)
-"""How many objects more there are before the collector looks: at the newest, so often at newer ones, at all."""
-TOKENS_PER_SESSION: Final = 2
-"""Verified tokens remembered for each session that there may be: some come and go, and a refresh brings a second."""
 REFRESH_KEYS: Final = 300.0
 """Seconds between two looks at `jwks_url`."""
 
@@ -57,18 +49,18 @@ _LOG: Final = logger("app")
 async def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. Raises `ConfigError`, `InUse`, `RegionRefused` or `OSError` if it cannot start."""
     os.umask(0o077)
-    _raise_file_limit()
+    raise_file_limit()
     stopping = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stopping.set)
     with possession(settings.storage.directory):
-        verifier = await _verifier(settings)
+        believed = await asyncio.to_thread(keys.client_key_set, settings)
         house = build(settings)
         try:
             await house.recover()
             # Before anybody is told that we are ready: a ledger that was put back from an old copy is known by then.
             await house.witnessing.look()
-            await _run(house, verifier, stopping)
+            await _run(house, believed, stopping)
         finally:
             await _close(house)
 
@@ -100,73 +92,49 @@ async def _close(house: House) -> None:
         _LOG.error("not everything was written", submissions=unwritten)
 
 
-async def _verifier(settings: Settings) -> Verifier:
-    believed = await asyncio.to_thread(keys.client_keys, settings)
-    clients, capacity = settings.clients, TOKENS_PER_SESSION * settings.listen.max_sessions
-    return Verifier(believed, issuer=clients.issuer, audience=clients.audience, capacity=capacity)
-
-
-async def _run(house: House, verifier: Verifier, stopping: asyncio.Event) -> None:
+async def _run(house: House, believed: bytes, stopping: asyncio.Event) -> None:
     settings = house.settings
-    edge = Edge(
-        house.hub,
-        house.residency,
-        verifier.verify,
-        now=house.now,
-        new_id=random_id,
-        metrics=house.metrics,
-        limits=_limits(settings),
-    )
-    listener = await listen(edge, str(settings.listen.address), settings.listen.origins)
+    front = await open_front(house, believed)
     try:
         control = ControlServer(application(_desk(house)), *settings.control.address)
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(control.serve(), name="control")
-            background = [tasks.create_task(work, name=name) for name, work in _background(house, verifier).items()]
-            _settle()
-            _say_bound(edge.limits, settings.listen.max_sessions)
-            _announce(settings, listener, control)
+            background = [tasks.create_task(work, name=name) for name, work in _background(house, front).items()]
+            settle()
+            say_bound(settings)
+            _announce(settings, front, control)
             await stopping.wait()
-            _LOG.info("draining", sessions=len(edge))
+            _LOG.info("draining", sessions=len(front))
             house.troubles.append("draining")
             house.answers.stop_waiting()
             ready.remove(settings.storage.directory)
-            await edge.drain(GRACE)
+            await front.drain(GRACE)
             control.stop()
             for task in background:
                 task.cancel()
             await serving
     finally:
         ready.remove(settings.storage.directory)
-        await listener.close()
+        await front.close()
     _LOG.info("stopped")
 
 
-def _settle() -> None:
-    """Spare the collector what is there for good: each full collection would walk it, for a tenth of a second.
-
-    What comes later is walked seldom: it is what open calls hold, which lives as long as they do.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT)
-
-
-def _announce(settings: Settings, listener: Listener, control: ControlServer) -> None:
+def _announce(settings: Settings, front: Front, control: ControlServer) -> None:
     host, port = control.address
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     line = ready.write(
         settings.storage.directory,
-        websocket=f"ws://{listener.address}/v1/ws",
+        websocket=f"ws://{front.address}/v1/ws",
         control=f"http://{shown}",
     )
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
-def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, Any, None]]:
+def _background(house: House, front: Front) -> dict[str, Coroutine[Any, Any, None]]:
     settings = house.settings
     works: dict[str, Coroutine[Any, Any, None]] = {
+        "front": front.run(),
         "time": _keep_time(house),
         "lateness": watch(house.metrics.event_loop_lag),
         "sweeper": house.sweeper.run(settings.retention.sweep_interval),
@@ -185,7 +153,7 @@ def _background(house: House, verifier: Verifier) -> dict[str, Coroutine[Any, An
         )
         works["mqtt"] = source.run()
     if settings.clients.jwks_url is not None:
-        works["keys"] = _refresh_keys(settings, verifier)
+        works["keys"] = _refresh_keys(settings, front)
     return works
 
 
@@ -199,35 +167,14 @@ async def _keep_time(house: House) -> None:
             house.interpreter.tidy()
 
 
-async def _refresh_keys(settings: Settings, verifier: Verifier) -> None:
+async def _refresh_keys(settings: Settings, front: Front) -> None:
     """Follow the issuer's key rotation; while its address cannot be read, the keys at hand stay believed."""
     while True:
         await asyncio.sleep(REFRESH_KEYS)
         try:
-            verifier.replace_keys(await asyncio.to_thread(keys.client_keys, settings))
+            front.believe(await asyncio.to_thread(keys.client_key_set, settings))
         except (ConfigError, OSError) as error:
             _LOG.warning("keys not refreshed", reason=type(error).__name__)
-
-
-def _limits(settings: Settings) -> Limits:
-    """What was configured, as far as there are descriptors for it."""
-    ping, wanted = max(1, round(settings.listen.ping_seconds)), settings.listen.max_sessions
-    return fit(Limits(ping_seconds=ping, pong_seconds=min(10, ping), sessions=wanted), allowed())
-
-
-def _say_bound(limits: Limits, wanted: int) -> None:
-    """Where there are fewer descriptors than sessions are allowed, it is said when the doors open.
-
-    No warning: what is allowed unless somebody says so is more than most machines grant.
-    """
-    if limits.sessions < wanted:
-        _LOG.info(
-            "fewer sessions than configured: `ulimit -n` is too low",
-            sessions=limits.sessions,
-            max_sessions=wanted,
-            descriptors=allowed(),
-            needed=OTHERS + LATE + wanted,
-        )
 
 
 def _topics(settings: Settings) -> dict[str, str]:
@@ -273,10 +220,3 @@ def _desk(house: House) -> Desk:
         issue_token=issue_token,
         metrics=house.metrics,
     )
-
-
-def _raise_file_limit() -> None:
-    """As many sockets as the system allows this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -16,7 +16,6 @@ from typing import Final
 from gateway import keys
 from gateway.clock import SteadyClock
 from gateway.core.call import Policy
-from gateway.core.ids import written
 from gateway.core.residency import Homes, Placement, Residency, resource_of
 from gateway.hub.answers import Answers
 from gateway.hub.continuity import Continuity
@@ -39,6 +38,7 @@ from gateway.hub.witnessing import Witnessing
 from gateway.log import logger
 from gateway.metrics import Metrics
 from gateway.outbound import ask
+from gateway.process import random_id
 from gateway.settings import Settings
 from storage.errors import RegionRefused
 from storage.note import Verifier
@@ -46,11 +46,6 @@ from storage.retention import Terms
 from storage.timestamping import LARGEST_TOKEN, QUERY_TYPE, REPLY_TYPE
 
 _LOG: Final = logger("house")
-
-
-def random_id(prefix: str) -> str:
-    """A new id: the prefix and 128 random bits."""
-    return written(prefix, secrets.token_bytes(16))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,9 +73,14 @@ def webhook_secret(settings: Settings) -> str:
 
 
 def client_keys(settings: Settings) -> Keys:
-    """The public keys clients' tokens are checked with, from the file or fetched (blocking) from the address.
+    """The public keys clients' tokens are checked with: see `client_key_set`."""
+    return Keys.from_jwks(client_key_set(settings))
 
-    Raises `ConfigError`.
+
+def client_key_set(settings: Settings) -> bytes:
+    """The JWK Set of clients' tokens, from the file or fetched (blocking) from the address.
+
+    It is one that `Keys.from_jwks` takes. Raises `ConfigError`.
     """
     if settings.clients.jwks_url is not None:
         key, source = "[clients] jwks_url", settings.clients.jwks_url
@@ -87,9 +92,10 @@ def client_keys(settings: Settings) -> Keys:
         key, source = "[clients] jwks_file", str(settings.clients.jwks_file)
         data = _read(settings, Path(source), key)
     try:
-        return Keys.from_jwks(data)
+        Keys.from_jwks(data)
     except KeysRefused as error:
         raise ConfigError(f"{source}: {key}: {error}; put the issuer's public keys there") from None
+    return data
 
 
 def signing_key(settings: Settings) -> SigningKey:

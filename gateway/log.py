@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, TextIO, cast
@@ -60,15 +61,17 @@ def logger(name: str) -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", wrapped)
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
+def configure(level: str, stream: TextIO | None = None, worker: int | None = None) -> None:
     """Routes every logger of the process to `stream` (standard error), ours from `level` upward.
+
+    Where the process is a worker, each entry says which.
 
     `level` is one of `debug`, `info`, `warning`, `error`; raises `ValueError` for any other.
     """
     if level not in _LEVELS:
         raise ValueError(f"no log level; use one of {', '.join(_LEVELS)}")
     formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[_head, structlog.stdlib.ProcessorFormatter.remove_processors_meta, _fields, _line],
+        processors=[partial(_head, worker), structlog.stdlib.ProcessorFormatter.remove_processors_meta, _fields, _line],
         foreign_pre_chain=[_outside],
         use_get_message=False,
     )
@@ -88,11 +91,13 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     logging.captureWarnings(capture=True)
 
 
-def _head(_logger: WrappedLogger, _method: str, entry: Entry) -> Entry:
+def _head(worker: int | None, _logger: WrappedLogger, _method: str, entry: Entry) -> Entry:
     record: logging.LogRecord = entry["_record"]
     moment = datetime.fromtimestamp(record.created, UTC)
     level = record.levelname.lower()
-    head = {"at": moment, "level": level, "logger": record.name, "event": entry.pop("event", "")}
+    head: Entry = {"at": moment, "level": level, "logger": record.name, "event": entry.pop("event", "")}
+    if worker is not None:
+        head["worker"] = worker
     error = entry.pop("exc_info", None)
     if error is True:
         error = sys.exception()

@@ -17,7 +17,9 @@ Rules: no label ever names a person, a call or an organisation, and every label 
 | `gateway_cosignatures_total` | counter | `region` | checkpoints of this region that another one here vouched for |
 | `gateway_cosignatures_refused_total` | counter | `region` | checkpoints of this region that contradict what was seen |
 | `gateway_timestamps_total` | counter | `outcome` | time stamps asked for: `kept`, `failed` |
+| `gateway_workers_lost_total` | counter | | workers that ended unasked, each replaced |
 | `gateway_sessions` | gauge | | sessions open now |
+| `gateway_workers` | gauge | | workers that accept connections now |
 | `gateway_gaps_open` | gauge | | presences without the required level of a notice whose episode is open |
 | `gateway_writer_queue` | gauge | `region` | submissions not yet durable |
 | `gateway_storage_failing` | gauge | `region` | 1 while proof cannot be written or the region is not open, else 0 |
@@ -110,7 +112,9 @@ class Metrics:
         self._cosignatures = self._counter("cosignatures", "Checkpoints vouched for", "region")
         self._refused = self._counter("cosignatures_refused", "Checkpoints that contradict what was seen", "region")
         self._timestamps = self._counter("timestamps", "Time stamps asked for", "outcome")
+        self._workers_lost = self._counter("workers_lost", "Workers that ended unasked")
         self._sessions = self._gauge("sessions", "Sessions open now")
+        self._workers = self._gauge("workers", "Workers that accept connections now")
         self._gaps_open = self._gauge("gaps_open", "Gaps of open episodes")
         self._writer_queue = self._gauge("writer_queue", "Submissions not yet durable", "region")
         self._storage_failing = self._gauge("storage_failing", "1 while proof cannot be written", "region")
@@ -190,6 +194,14 @@ class Metrics:
     def sessions(self, count: int) -> None:
         """`count` sessions are open now."""
         self._sessions.set(count)
+
+    def workers(self, count: int) -> None:
+        """`count` workers accept connections now."""
+        self._workers.set(count)
+
+    def worker_lost(self) -> None:
+        """A worker ended unasked."""
+        self._workers_lost.inc()
 
     def gaps_open(self, count: int) -> None:
         """`count` gaps stand in open episodes now."""

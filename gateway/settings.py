@@ -22,6 +22,9 @@ _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+\Z")
 OWED: Final = (Level.RECEIVED, Level.DISPLAYED, Level.ACKNOWLEDGED, Level.CONSENTED)
 """The levels that can be owed: nobody can do anything about being sent to, nor be bound to decline."""
 
+MOST_WORKERS: Final = 64
+"""More processes than that only pass messages on."""
+
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
@@ -50,12 +53,16 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Listen(Section, frozen=True, kw_only=True):
-    """The WebSocket end: `origins` are the browsers' that may connect, exactly (scheme, host, port)."""
+    """The WebSocket end: `origins` are the browsers' that may connect, exactly (scheme, host, port).
+
+    `workers` are the processes that hold the sockets; with none the gateway's own does.
+    """
 
     address: Address = Address("127.0.0.1", 8080)
     origins: tuple[str, ...] = ()
     ping_seconds: Annotated[int, Meta(ge=1, le=3600)] = 15
     max_sessions: Annotated[int, Meta(ge=1)] = 50_000
+    workers: Annotated[int, Meta(ge=0, le=MOST_WORKERS)] = 0
 
     def __post_init__(self) -> None:
         for origin in self.origins:

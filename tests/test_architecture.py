@@ -31,13 +31,15 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
         SERVICE: "admission departures edge greetings hub limits pulse wheel",
         ADAPTER: "connection listener opening",
     },
+    "gateway.link": {PURE: "messages", SERVICE: "dispatch edge_end link region_end tally"},
     "gateway.control": {ADAPTER: "desk events http ledgers retention routes server"},
     "gateway.client": {ADAPTER: "api frames notice outbox sessions settings state tokens waiting witness"},
     "gateway.cli": {ROOT: "asking backup commands evidence init ledger retention views"},
     "gateway": {
         SERVICE: "lateness log metrics",
         ADAPTER: "mqtt outbound",
-        ROOT: "__main__ app clock config descriptors house keys possession ready settings",
+        ROOT: """__main__ app clock config descriptors front house keys loop possession process ready settings worker
+            workers""",
     },
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
@@ -86,7 +88,7 @@ LIBRARIES: Mapping[str, frozenset[str]] = {
     ),
     "uvicorn": frozenset({"gateway.control.server", "gateway.control.http"}),
     "structlog": frozenset({"gateway.log"}),
-    "uvloop": frozenset({"gateway.cli.commands"}),
+    "uvloop": frozenset({"gateway.loop"}),
     # The two ends of a WebSocket.
     "websockets": frozenset({"gateway.edge.connection", "gateway.edge.opening", "gateway.client.sessions"}),
 }

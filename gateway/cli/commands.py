@@ -10,14 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import click
 import msgspec
+from msgspec.structs import replace
 
 from gateway.cli.asking import LEVELS, call_argument, config_option, either, json_option, organization_option, running
 from gateway.cli.backup import backup, restore
@@ -26,6 +27,7 @@ from gateway.cli.ledger import ledger
 from gateway.cli.retention import retention
 from gateway.config import ConfigError, load
 from gateway.core.errors import GatewayError
+from gateway.settings import MOST_WORKERS
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
@@ -51,14 +53,23 @@ def init(directory: Path) -> None:
 
 
 @cli.command()
+@click.option(
+    "--workers",
+    type=click.IntRange(0, MOST_WORKERS),
+    metavar="N",
+    help="Hold the sockets in N processes beside this one; 0: in this one (as configured).",
+)
 @config_option
-def serve(config: Path) -> None:
+def serve(workers: int | None, config: Path) -> None:
     """Run the gateway until SIGTERM; print one JSON line when it listens."""
     from gateway import app, log
+    from gateway.loop import fastest_loop
 
     settings = load(config, os.environ)
+    if workers is not None:
+        settings = replace(settings, listen=replace(settings.listen, workers=workers))
     log.configure(settings.log.level)
-    with asyncio.Runner(loop_factory=_fastest_loop()) as runner:
+    with asyncio.Runner(loop_factory=fastest_loop()) as runner:
         runner.run(app.serve(settings))
 
 
@@ -184,14 +195,6 @@ cli.add_command(restore)
 cli.add_command(evidence)
 cli.add_command(ledger)
 cli.add_command(retention)
-
-
-def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
 
 
 async def _covered(house: House, call: str, organization: str | None, level: str) -> Any:

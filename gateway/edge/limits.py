@@ -6,6 +6,7 @@ Rules: every limit has a number; what lies beyond it is refused or closed, never
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,3 +32,13 @@ class Limits:
     """Sockets in all, whoever is behind them; beyond that the one that waited longest for its handshake is cut."""
     reconnects_per_second: int = 500
     """How a drain spreads the clients' return."""
+
+    @classmethod
+    def of(cls, ping_seconds: int, sessions: int) -> Self:
+        """The limits of so many clients that are asked so often whether they are there."""
+        return cls(ping_seconds=ping_seconds, pong_seconds=min(10, ping_seconds), sessions=sessions)
+
+    @property
+    def tokens(self) -> int:
+        """Verified tokens remembered: some sessions come and go, and a refresh brings a second."""
+        return 2 * self.sessions

@@ -57,27 +57,46 @@ class Listener:
         self._edge.tick()
 
 
-async def listen(edge: Edge, address: str, origins: Sequence[str] = (), *, dialect: Dialect | None = None) -> Listener:
-    """Listen on `address` (`host:port`, port 0 for any) for browsers of `origins` and for all that are none.
-
-    `dialect` is for who does not speak the gateway's protocol; it knows its origins itself.
-
-    Raises `OSError` where the address cannot be bound.
-    """
+async def bind(address: str, *, shared: bool = False) -> socket.socket:
+    """A socket bound to `address` (`host:port`, port 0 for any), with others if they share it too. Raises `OSError`."""
     loop = asyncio.get_running_loop()
     host, _, port = address.rpartition(":")
     found = await loop.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     family, kind, protocol, _, where = found[0]
-    spoken = dialect or Dialect(Opening(origins))
-    sockets: set[WebSocket] = set()
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BUFFER)
         bound.bind(where)
-        server = await loop.create_server(lambda: WebSocket(edge, spoken, sockets), sock=bound, backlog=_AT_ONCE)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def located(address: str, bound: socket.socket) -> str:
+    """`address` with the port that was bound."""
+    return f"{address.rpartition(':')[0]}:{bound.getsockname()[1]}"
+
+
+async def listen(
+    edge: Edge, address: str, origins: Sequence[str] = (), *, dialect: Dialect | None = None, shared: bool = False
+) -> Listener:
+    """Listen on `address`, see `bind`, for browsers of `origins` and for all that are none.
+
+    `dialect` is for who does not speak the gateway's protocol; it knows its origins itself. Raises `OSError`.
+    """
+    spoken = dialect or Dialect(Opening(origins))
+    sockets: set[WebSocket] = set()
+    bound = await bind(address, shared=shared)
+    try:
+        server = await asyncio.get_running_loop().create_server(
+            lambda: WebSocket(edge, spoken, sockets), sock=bound, backlog=_AT_ONCE
+        )
         bound.listen(_BACKLOG)
     except OSError:
         bound.close()
         raise
-    return Listener(edge, server, f"{host}:{bound.getsockname()[1]}", sockets)
+    return Listener(edge, server, located(address, bound), sockets)
