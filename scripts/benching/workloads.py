@@ -207,8 +207,9 @@ def storm(stand: Stand, size: Size, step: Step) -> Given:
 
 def stalled(stand: Stand, size: Size, step: Step) -> Given:
     """Some read nothing any more; how that is for the others, beside a gateway where everybody reads."""
-    calm = stand.gateway("everybody reads", size.many)
-    held = stand.gateway("some do not", size.many, "--slow", str(size.stalled))
+    # Who reads nothing answers no ping; without heartbeats nobody is cut off for it while it is measured.
+    calm = stand.gateway("everybody reads", size.many, GATEWAY_LISTEN__PING_SECONDS="3600")
+    held = stand.gateway("some do not", size.many, "--slow", str(size.stalled), GATEWAY_LISTEN__PING_SECONDS="3600")
     connect([calm, held], step)
     held.say("stall")
     take_turns([calm, held], size.rounds * 2, size.pause, step)
