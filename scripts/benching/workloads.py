@@ -120,7 +120,7 @@ def rate(stand: Stand, size: Size, step: Step) -> Given:
             proved[number] += share
 
     server = sides[0].server
-    began, before = time.perf_counter(), server.cpu()
+    began, before, loads = time.perf_counter(), server.cpu(), sum(each.load.cpu() for each in sides)
     threads = [threading.Thread(target=race, args=(number,)) for number in range(len(sides))]
     for each in threads:
         each.start()
@@ -128,9 +128,10 @@ def rate(stand: Stand, size: Size, step: Step) -> Given:
         each.join()
     seconds = time.perf_counter() - began
     busy = (server.cpu() - before) / seconds
+    loaded = (sum(each.load.cpu() for each in sides) - loads) / seconds
     finish(sides, step)
-    detail = f"{sum(proved):,} in {seconds:.1f} s, {busy:.0%} of a core"
-    return Given([Figure("rate", sum(proved) / seconds, detail)], {"share of a core": [busy]})
+    detail = f"{sum(proved):,} in {seconds:.1f} s, {busy:.0%} of a core; the loads took {loaded:.0%} of theirs"
+    return Given([Figure("rate", sum(proved) / seconds, detail)], {"share of a core": [busy], "loads": [loaded]})
 
 
 def lag(stand: Stand, size: Size, step: Step) -> Given:
