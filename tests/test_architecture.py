@@ -14,10 +14,10 @@ TABLES, FACADE = "tables", "facade"
 
 ROOMS: Mapping[str, Mapping[str, str]] = {
     "gateway.core": {
-        PURE: """attendance call catalogue claims cloudevents coverage delivery effects errors events events_calling
-            events_chat events_own facts fields fold frames framing fusion happenings ids items keeping merging
-            observing occurrences presence proofs reading residency session showing step strict_json survey texts tokens
-            types uniting wire""",
+        PURE: """attendance call catalogue claims cloudevents coverage decoding delivery effects errors events
+            events_calling events_chat events_own facts fields fold frames framing fusion happenings ids items
+            keeping merging observing occurrences presence proofs reading residency session showing step
+            strict_json survey texts tokens types uniting wire""",
     },
     "gateway.hub": {
         SERVICE: """acks answers commits continuity enactment entrances entries evidence hub intake interpreter journal

@@ -239,8 +239,11 @@ def confirm(call: Call, fact: facts.AnyFact, entry: int) -> None:
             proof.confirm(fact.at, entry)
         case facts.NoticesSent():
             for notice in fact.notices:
+                sent = owner.notices[notice].sent
                 for presence in fact.presences:
-                    owner.notices[notice].sent[owner.presences[presence].id].confirm(fact.at, entry)
+                    proof = sent[owner.presences[presence].id]
+                    if proof.entry is None:
+                        proof.confirm(fact.at, entry)
         case facts.NoticeIssued():
             owner.notices[fact.notice].durable = True
         case facts.PresenceOpened():

@@ -1,4 +1,4 @@
-"""The frames of the protocol `notices.v1.json`, read and written: JSON objects whose kind stands in `type`.
+"""The frames of the protocol `notices.v1.json`: read by `gateway.core.decoding`, written here.
 
 Rules: a frame that is not strict JSON or lacks a field ends the connection (4400, 1007 for bad UTF-8, 4413 beyond
 32 KiB); an unknown type is answered with an error and nothing else. Times are RFC 3339, written in UTC with
@@ -13,9 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.core.errors import Bye, Refusal
-from gateway.core.frames import KINDS, Ack, ClientFrame, Goodbye, Hello, Join, Leave, Message, Observed, Pong, Refresh
-from gateway.core.strict_json import parse
+from gateway.core.decoding import LONGEST_FRAME, decode
+from gateway.core.frames import Ack, ClientFrame, Goodbye, Hello, Join, Leave, Message, Observed, Pong, Refresh
 from gateway.core.types import Capability, Change, Level, rfc3339
 
 __all__ = [
@@ -49,59 +48,6 @@ __all__ = [
 ]
 
 SUBPROTOCOL: Final = "notices.v1.json"
-LONGEST_FRAME: Final = 32 * 1024
-"""Bytes of the largest message a client may send, in one frame or in fragments."""
-
-_DEEPEST: Final = 8
-_COMMON: Final[msgspec.json.Decoder[Ack | Pong]] = msgspec.json.Decoder(Ack | Pong)
-_LONGEST_COMMON: Final = 512
-_PONG: Final = len('{"type":"pong","at":""}')
-_ACK: Final = len('{"type":"ack","notice":"","level":"","at":""}')
-_DIGEST: Final = len(',"digest":""')
-_TIME: Final = len("2026-11-23T14:00:00.123Z")
-
-
-def decode(data: bytes) -> ClientFrame:
-    """The frame in a message's bytes. Raises `Bye` (4400, 4413, 1007) or, for an unknown type, `Refusal`."""
-    # The two frames that come by the thousand, at a twentieth of the price. One that is just as long as its fields make
-    # it has no room for another member, hence no duplicate, and nothing that the quick parser could be too kind about:
-    # the least member takes five bytes, and the shortest time is four shorter than `_TIME`.
-    if len(data) <= _LONGEST_COMMON:
-        try:
-            common = _COMMON.decode(data)
-        except (ValueError, OverflowError, RecursionError):
-            pass  # the strict parser says why
-        else:
-            if len(data) == _compact_length(common):
-                return common
-    return _decode_strictly(data)
-
-
-def _compact_length(common: Ack | Pong) -> int:
-    if isinstance(common, Pong):
-        return _PONG + len(common.at)
-    length = _ACK + _TIME + len(common.notice) + len(common.level)
-    return length if common.digest is None else length + _DIGEST + len(common.digest)
-
-
-def _decode_strictly(data: bytes) -> ClientFrame:
-    if len(data) > LONGEST_FRAME:
-        raise Bye(4413, "frame too large")
-    try:
-        value = parse(data, depth=_DEEPEST)
-    except UnicodeDecodeError:
-        raise Bye(1007, "text is not UTF-8") from None
-    except ValueError:
-        raise Bye(4400, "not strict JSON") from None
-    if not isinstance(value, dict) or not isinstance(kind := value.get("type"), str):
-        raise Bye(4400, "not an object with a type")
-    shape = KINDS.get(kind)
-    if shape is None:
-        raise Refusal("unknown_type", "this type of frame is not known")
-    try:
-        return msgspec.convert(value, shape)
-    except (msgspec.ValidationError, OverflowError):
-        raise Bye(4400, "a field is missing or has a wrong value") from None
 
 
 def _frame(kind: str, fields: Mapping[str, object]) -> bytes:

@@ -34,7 +34,7 @@ from gateway.hub.ledgers import Ledgers
 from gateway.hub.written import once_written
 from gateway.metrics import Metrics
 
-SLICE: Final = 200
+SLICE: Final = 1000
 """Sockets written to before the loop may turn to something else."""
 MOST_TEXTS: Final = 10_000
 """How many notices are kept written as states hold them."""
