@@ -39,7 +39,6 @@ from storage.region import Region
 from storage.writer import Completed
 
 ENVIRONMENT: Final = {**os.environ, **SETTINGS}
-CALLS: Final = 100
 LEAF: Final = {
     "kind": "level",
     "at": "2026-11-23T19:53:56.668Z",
@@ -69,7 +68,7 @@ class Plain(Ledger):
     def write(self) -> None:
         """Insert entries and nothing else."""
         self.flush()
-        self._written = self._edge._replace(size=self.size), None
+        self._written = self._edge._replace(size=self.size), None, False
 
 
 class Load:
@@ -103,15 +102,16 @@ class Load:
         return took
 
 
-def entries(count: int) -> list[tuple[bytes, tuple[str, str]]]:
-    """So many entries of a hundred calls."""
-    leaves = [canonical({**LEAF, "call": f"call-{number}"}) for number in range(CALLS)]
-    return [(leaves[number % CALLS], ("contoso", f"call-{number % CALLS}")) for number in range(count)]
+def entries(count: int, calls: int) -> list[tuple[bytes, tuple[str, str]]]:
+    """So many entries about so many calls, in turns."""
+    leaves = [canonical({**LEAF, "call": f"call-{number}"}) for number in range(calls)]
+    return [(leaves[number % calls], ("contoso", f"call-{number % calls}")) for number in range(count)]
 
 
-def rate(kind: type[Ledger], root: Path, count: int, waiting: int) -> tuple[float, float]:
+def rate(
+    kind: type[Ledger], root: Path, given: list[tuple[bytes, tuple[str, str]]], waiting: int
+) -> tuple[float, float]:
     """Entries a second in a fresh region, and how many to a commit."""
-    given = entries(count)
     # The region's own class is chosen where it is built; nothing else differs.
     chosen: Any = sys.modules["storage.connection"]
     chosen.Ledger = kind
@@ -122,7 +122,7 @@ def rate(kind: type[Ledger], root: Path, count: int, waiting: int) -> tuple[floa
     took = load.write(given, waiting)
     groups = load.groups
     load.region.close()
-    return count / took, count / groups
+    return len(given) / took, len(given) / groups
 
 
 def timed(work: Callable[[], object], times: int) -> float:
@@ -154,10 +154,11 @@ def measure(options: argparse.Namespace, table: Table) -> None:
             rates: dict[type[Ledger], list[float]] = {Ledger: [], Plain: []}
             batch: dict[type[Ledger], list[float]] = {Ledger: [], Plain: []}
             count = options.entries if waiting == options.waiting else options.entries // 4
+            given = entries(count, options.calls)
             for turn in track(range(options.rounds), "writing", transient=True):
                 for kind in (Ledger, Plain) if turn % 2 else (Plain, Ledger):
                     root = Path(place) / f"{kind.__name__}-{waiting}-{turn}"
-                    each, size = rate(kind, root, count, waiting)
+                    each, size = rate(kind, root, given, waiting)
                     rates[kind].append(each)
                     batch[kind].append(size)
             ours, plain = statistics.median(rates[Ledger]), statistics.median(rates[Plain])
@@ -175,7 +176,7 @@ def measure(options: argparse.Namespace, table: Table) -> None:
 def large(root: Path, options: argparse.Namespace, table: Table) -> None:
     """What a large ledger costs to prove and to verify."""
     load = Load(root, 4096)
-    load.write(entries(options.large), 4096)
+    load.write(entries(options.large, options.calls), 4096)
     took = proofs(load.region, options.large)
     table.add_row(f"proof of one entry among {options.large:,}, ms", f"{took * 1000:.2f}", "", "")
     verifiers = parse_verifiers(load.region.verifier)
@@ -236,6 +237,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the medians count (5)")
     parser.add_argument("--waiting", type=int, default=4_096, help="entries submitted and not yet durable (4,096)")
     parser.add_argument("--large", type=int, default=1_000_000, help="entries to prove and verify (1,000,000)")
+    parser.add_argument("--calls", type=int, default=100, help="calls that they are about, in turns (100)")
     parser.add_argument("--participants", type=int, default=1_000, help="in the call whose evidence is packed (1,000)")
     parser.add_argument("--directory", type=Path, help="where to write; a disk like that of the gateway (temporary)")
     parser.add_argument("--core", type=int, default=0, help="the one core everything runs on (0)")

@@ -1,11 +1,12 @@
 """Whether a region's file, as it lies there, is of one piece: a log beside it may be older, newer or another file's.
 
 Rules: reads, and never writes; looks at the end of the ledger, at what was signed last, and at how many entries the
-calls at the end have: every entry and every index is the verifier's work (`storage.audit`).
+calls at the end have: every entry, span and index is the verifier's work (`storage.audit`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -13,6 +14,7 @@ import msgspec
 from storage.engine import sqlite3
 from storage.merkle import TILE_WIDTH, leaf_hash, root_at
 from storage.note import parse_checkpoint, parse_note
+from storage.spans import Tail
 from storage.tree import read_head, tiles
 
 
@@ -23,8 +25,7 @@ class _Place(msgspec.Struct):
 
 
 _LAST: Final = "SELECT seq, call, leaf FROM entries NOT INDEXED WHERE seq >= ? ORDER BY seq"
-_FOUND: Final = "SELECT seq FROM entries INDEXED BY entries_call WHERE call = ? ORDER BY seq DESC LIMIT ?"
-_COUNT: Final = "SELECT count(*) FROM entries INDEXED BY entries_call WHERE call = ?"
+_FOUND: Final = "SELECT seq FROM entries INDEXED BY entries_call WHERE call = ? ORDER BY seq"
 
 
 def is_whole(connection: sqlite3.Connection) -> bool:
@@ -57,21 +58,32 @@ def is_whole(connection: sqlite3.Connection) -> bool:
 def is_indexed(connection: sqlite3.Connection) -> bool:
     """Whether the last entries are found by their calls, and each of these calls has as many as its last one says.
 
-    The writer counts by this index, and reports of a call read by it. Raises sqlite3.Error where it cannot be read.
+    The writer counts by what is found there, and reports of a call read by it. Raises sqlite3.Error where it cannot
+    be read.
     """
     (size,) = connection.execute("SELECT coalesce(max(seq) + 1, 0) FROM entries").fetchone()
-    last: dict[object, list[tuple[int, bytes]]] = {}
+    last: dict[int, list[tuple[int, bytes]]] = {}
     for seq, call, leaf in connection.execute(_LAST, (max(0, size - TILE_WIDTH),)):
         if call is not None:
             last.setdefault(call, []).append((seq, leaf))
-    for call, entries in last.items():
-        found = [seq for (seq,) in connection.execute(_FOUND, (call, len(entries)))]
-        if found[::-1] != [seq for seq, _ in entries]:
-            return False
-        try:
-            ahead = msgspec.json.decode(entries[-1][1], type=_Place).ahead
-        except msgspec.MsgspecError:
-            return False
-        if ahead is not None and connection.execute(_COUNT, (call,)).fetchone() != (ahead + 1,):
-            return False
-    return True
+    try:
+        found = _found(connection, list(last))
+        return all(_is_found(entries, found[call]) for call, entries in last.items())
+    except ValueError:
+        return False
+
+
+def _is_found(entries: Sequence[tuple[int, bytes]], found: Sequence[int]) -> bool:
+    ahead = msgspec.json.decode(entries[-1][1], type=_Place).ahead
+    numbers = [seq for seq, _ in entries]
+    return list(found[-len(entries) :]) == numbers and ahead in (None, len(found) - 1)
+
+
+def _found(connection: sqlite3.Connection, calls: Sequence[int]) -> dict[int, list[int]]:
+    """The entries about each of these calls, by the spans; in a file from before there were any, by the index."""
+    execute = connection.execute
+    if execute("SELECT 1 FROM sqlite_schema WHERE name = 'spans'").fetchone() is None:
+        return {call: [seq for (seq,) in execute(_FOUND, (call,))] for call in calls}
+    tail = Tail()
+    tail.follow(execute)
+    return {call: tail.numbers(execute, (call,)) for call in calls}

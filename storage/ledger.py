@@ -1,9 +1,9 @@
 """The growing end of a region's ledger: entries are stamped and hashed, the tree grows, checkpoints are signed.
 
 Rules: owned by the writer's thread; entries get their number when they are appended and are inserted together; tiles,
-head and checkpoint are written in the transaction that appends; nothing is signed outside the transaction that stores
-it. Two stamps stand in front of every entry: `after_us`, microseconds since the entry before, and `ahead`, how many
-entries about the same call stand before it; both sort before every other key, so that the entry stays canonical.
+head, spans and checkpoint are written in the transaction that appends; nothing is signed outside the transaction that
+stores it. Two stamps stand in front of every entry: `after_us`, microseconds since the entry before, and `ahead`, how
+many entries about the same call stand before it; both sort before every other key, so that the entry stays canonical.
 """
 
 from __future__ import annotations
@@ -14,20 +14,16 @@ from typing import Final, NamedTuple
 from storage.clock import Clock, Pace, advance
 from storage.engine import sqlite3
 from storage.entry import canonical
+from storage.many import Insertion
 from storage.merkle import Edge, leaf_hash
 from storage.moment import from_microseconds, rfc3339
 from storage.note import Checkpoint, Note
 from storage.signing import Signer
+from storage.spans import Tail, count
 from storage.tree import Head, grow, read_head, write_head
 
 _REMEMBERED_COUNTS: Final = 50_000
-# Each statement lets another thread run, and to wait for one's turn again costs more than a row: so many rows at once.
-_ROWS_AT_ONCE: Final = (128, 16, 4, 1)
-_INSERT: Final = {
-    count: f"INSERT INTO entries(seq, call, leaf, hash) VALUES {', '.join(['(?, ?, ?, ?)'] * count)}"  # noqa: S608
-    for count in _ROWS_AT_ONCE
-}
-_COLUMNS: Final = 4
+_insert: Final = Insertion("entries", "seq", "call", "leaf", "hash")
 
 
 class _Mark(NamedTuple):
@@ -54,10 +50,15 @@ class Ledger:
         """How many entries there are, those of the open transaction included."""
         self._values: list[int | bytes | None] = []
         self._hashes: list[bytes] = []
-        self._counts: dict[int, int] = {}
+        self._abouts: list[int | None] = []
+        """The call that each entry of the open transaction is about."""
+        self._tail = Tail()
+        self._tail.follow(connection.execute)
+        self._listed: dict[int, int] = {}
+        """How many entries about a call the committed spans list."""
         self._after: int | None = None
         self._signing = False
-        self._written: tuple[Edge, str | None] | None = None
+        self._written: tuple[Edge, str | None, bool] | None = None
         last = connection.execute("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
         self._signed: int = -1 if last is None else last[0]
         self.checkpoint: str | None = None if last is None else last[1]
@@ -98,11 +99,13 @@ class Ledger:
         if about is None:
             leaf = b'{"after_us":%d,%b' % (after, leaf[1:])
         else:
-            ahead = self._counts.get(about)
-            if ahead is None:
-                ahead = self._count(about)
-            self._counts[about] = ahead + 1
-            leaf = b'{"after_us":%d,"ahead":%d,%b' % (after, ahead, leaf[1:])
+            listed = self._listed.get(about)
+            if listed is None:
+                listed = self._remember(about, count(self._connection.execute, about))
+            behind = self._tail.calls[about]
+            leaf = b'{"after_us":%d,"ahead":%d,%b' % (after, listed + len(behind), leaf[1:])
+            behind.append(self.size)
+        self._abouts.append(about)
         seq = self.size
         digest = leaf_hash(leaf)
         self._values += (seq, about, leaf, digest)
@@ -124,43 +127,47 @@ class Ledger:
             return passed.elapsed
         return 0
 
-    def _count(self, about: int) -> int:
-        self.flush()
-        if len(self._counts) >= _REMEMBERED_COUNTS:
-            self._counts.clear()
-        (count,) = self._connection.execute("SELECT count(*) FROM entries WHERE call = ?", (about,)).fetchone()
-        return int(count)
+    def expect(self, about: int) -> None:
+        """The call of that row is new: nothing was ever written about it, so nobody need look."""
+        self._remember(about, 0)
+
+    def _remember(self, about: int, listed: int) -> int:
+        if len(self._listed) >= _REMEMBERED_COUNTS:
+            self._listed.clear()
+        self._listed[about] = listed
+        return listed
 
     def flush(self) -> None:
         """Insert what is buffered."""
-        values, start = self._values, 0
-        for count in _ROWS_AT_ONCE:
-            width = count * _COLUMNS
-            while len(values) - start >= width:
-                self._connection.execute(_INSERT[count], values[start : start + width])
-                start += width
-        values.clear()
+        _insert(self._connection.execute, self._values)
+        self._values.clear()
 
     # -- the transaction ------------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """Before the commit: insert entries, tiles, head and, where one is wanted, the checkpoint."""
+        """Before the commit: insert entries, tiles, head and, where they are due, a span and a checkpoint."""
         self.flush()
         edge, note = self._edge, None
+        execute = self._connection.execute
         if self._hashes:
             edge, completed = edge.extend(self._hashes)
-            grow(self._connection.execute, completed)
-            write_head(self._connection.execute, Head(edge, edge.root(), self._pace))
+            grow(execute, completed)
+            write_head(execute, Head(edge, edge.root(), self._pace))
+        spanned = self._tail.fills_span(edge.size)
+        if spanned:
+            self._tail.write_span(execute, edge.size)
         if self._signing and edge.size != self._signed:
             body = Checkpoint(self._signer.verifier.name, edge.size, edge.root()).body()
             note = Note(body, (self._signer.sign(body),)).text()
-            self._connection.execute("INSERT INTO checkpoints(size, note) VALUES (?, ?)", (edge.size, note))
-        self._written = edge, note
+            execute("INSERT INTO checkpoints(size, note) VALUES (?, ?)", (edge.size, note))
+        self._written = edge, note, spanned
 
     def settle(self) -> None:
         """After the commit: what was written is durable."""
         assert self._written is not None
-        self._edge, note = self._written
+        self._edge, note, spanned = self._written
+        if spanned:
+            self._end_tail()
         if note is not None:
             self._signed, self.checkpoint, self.signed_at = self._edge.size, note, time.monotonic()
         self._kept_pace = self._pace
@@ -171,11 +178,25 @@ class Ledger:
         self._pace = self._kept_pace
         self.size = self._edge.size
         self._values.clear()
-        self._counts.clear()
+        self._unfile(0)
         self._begin_anew()
+
+    def _end_tail(self) -> None:
+        for about, behind in self._tail.calls.items():
+            if about in self._listed:
+                self._listed[about] += len(behind)
+        self._tail.begin(self._edge.size)
+
+    def _unfile(self, start: int) -> None:
+        """Take the entries of the open transaction from the one at `start` on out of the tail."""
+        for about in self._abouts[start:]:
+            if about is not None:
+                self._tail.calls[about].pop()
+        del self._abouts[start:]
 
     def _begin_anew(self) -> None:
         self._hashes.clear()
+        self._abouts.clear()
         self._after = None
         self._signing = False
         self._written = None
@@ -188,7 +209,7 @@ class Ledger:
     def undo(self, mark: _Mark) -> None:
         """Forget what was appended since `mark`, whose rows were rolled back."""
         self._values.clear()
-        self._counts.clear()
+        self._unfile(mark.hashes)
         self.size, self._pace, self._after = mark.size, mark.pace, mark.after
         del self._hashes[mark.hashes :]
 

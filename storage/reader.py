@@ -21,6 +21,7 @@ from storage.merkle import Tiles, consistency_path, inclusion_path
 from storage.operations import Call, StoredMessage
 from storage.retention import Terms
 from storage.rows import call_row
+from storage.spans import Tail
 from storage.tree import tiles
 from storage.vault import Vault
 from storage.witness import Seen
@@ -35,6 +36,8 @@ class Reader:
         self._connection = connection
         self._execute = connection.execute
         self._vault = vault
+        self._tail = Tail()
+        """What was seen of the entries behind the spans: entries stay, so that each is looked at once."""
         self.kept: Final = Kept(connection, vault, terms)
         """What is asked about messages and the rules of their retention."""
 
@@ -65,9 +68,13 @@ class Reader:
 
     def call_entries(self, call: Call) -> list[tuple[int, bytes]]:
         """The ledger's lines about this call and those merged into it, as (sequence, leaf), in order."""
+        family = self._family(call)
+        self._tail.follow(self._execute)
+        numbers = self._tail.numbers(self._execute, msgspec.json.decode(family, type=list[int]))
         return self._execute(
-            "SELECT seq, leaf FROM entries WHERE call IN (SELECT value FROM json_each(?)) ORDER BY seq",
-            (self._family(call),),
+            "SELECT seq, leaf FROM entries WHERE seq IN (SELECT value FROM json_each(?))"
+            " AND call IN (SELECT value FROM json_each(?)) ORDER BY seq",
+            (msgspec.json.encode(numbers).decode("ascii"), family),
         ).fetchall()
 
     def presences(self, call: Call) -> dict[str, bytes | None]:

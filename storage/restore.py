@@ -33,6 +33,7 @@ from storage.operations import ResetWitness
 from storage.premises import RESTORE, Premises, sync_directory
 from storage.region import MONTH, Region
 from storage.remembered import Memory, Newest, recall
+from storage.schema import migrate
 from storage.signing import Signer, load
 from storage.slots import SIZE, Slots
 from storage.transaction import Transaction
@@ -183,6 +184,7 @@ def _finish_aside(plan: _Plan, others: Sequence[str], at: datetime) -> None:
             plan.aside.with_name(plan.aside.name + suffix).unlink(missing_ok=True)
         with contextlib.closing(connect_resting(plan.source)) as connection:
             copy_to(connection, plan.aside)
+        migrate(plan.aside)  # it may be from before this version
         fields: dict[str, object] = {"kind": "ledger.restored", "at": rfc3339(at), "epoch": plan.epoch}
         fields["entries"] = plan.content.entries
         if plan.missing is not None:

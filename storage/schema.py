@@ -13,7 +13,8 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from storage.engine import connect_writer
-from storage.tables import FIRST, LEDGER, RETENTION, SET
+from storage.spans import lay
+from storage.tables import FIRST, LEDGER, RETENTION, SET, SPANS
 from storage.tree import plant
 
 
@@ -37,12 +38,19 @@ def _retention(database: Database) -> None:
     _create(database, RETENTION)
 
 
+def _spans(database: Database) -> None:
+    """The entries there are are listed by their calls, and the index that did so goes."""
+    _create(database, SPANS)
+    lay(database.conn)
+
+
 def migrate(path: Path) -> None:
     """Bring the tables of `path` up to date; each migration is one transaction. Raises sqlite3.Error."""
     migrations = Migrations(SET)
     migrations(name="first")(_first)
     migrations(name="ledger")(_ledger)
     migrations(name="retention")(_retention)
+    migrations(name="spans")(_spans)
     with contextlib.closing(connect_writer(path)) as connection:
         database = Database(connection)
         if migrations.pending(database):

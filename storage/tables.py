@@ -104,5 +104,12 @@ CREATE TABLE erasures(
     person BLOB PRIMARY KEY, resource TEXT NOT NULL, asked_at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 ALTER TABLE shredding ADD COLUMN digest BLOB;
 """)
-MIGRATIONS: Final = {"first": FIRST, "ledger": LEDGER, "retention": RETENTION}
+SPANS: Final = _statements("""
+CREATE TABLE spans(
+    call INTEGER NOT NULL REFERENCES calls(id), first INTEGER NOT NULL, seqs BLOB NOT NULL,
+    PRIMARY KEY (call, first)) STRICT, WITHOUT ROWID;
+ALTER TABLE head ADD COLUMN spanned INTEGER NOT NULL DEFAULT 0;
+DROP INDEX entries_call;
+""")
+MIGRATIONS: Final = {"first": FIRST, "ledger": LEDGER, "retention": RETENTION, "spans": SPANS}
 """The statements of each migration, in order."""

@@ -193,6 +193,7 @@ class Transaction:
             row = self.execute(
                 "INSERT INTO calls(organization, call, open) VALUES (?, ?, 0) RETURNING id", (organization, name)
             ).fetchone()
+            self.ledger.expect(row[0])
             if self._rules is not None and name in self._rules.calls:
                 self._rules = None
         if len(self._calls) >= _REMEMBERED_CALLS:

@@ -44,14 +44,14 @@ ROOMS: Mapping[str, Mapping[str, str]] = {
     "storage": {
         PURE: "entry errors merkle moment note operations retention rows tables witness",
         TABLES: """apply backup calls certificates chores clock condition connection copies cosigning engine erasing
-            erasures identity kept keyring ledger manifest messages newfile persistence premises presences reader
-            remembered rulebook rules schema shape signing slots sweep timestamping transaction tree vault wal
+            erasures identity kept keyring ledger manifest many messages newfile persistence premises presences reader
+            remembered rulebook rules schema shape signing slots spans sweep timestamping transaction tree vault wal
             writer""",
         FACADE: "region residue restore",
     },
     "storage.audit": {
         PURE: "agreement archive coverage entries meeting order tables verdict",
-        TABLES: "brought claims erased file plain proved scan whole",
+        TABLES: "brought claims erased file filed plain proved scan whole",
         FACADE: "judging ledger offered pack stamp witness",
         ROOT: "__main__",
     },

@@ -81,6 +81,9 @@ def _verify(
         if roots[checkpoint.size] != checkpoint.root:
             raise Refused(ROLLED_BACK, f"{origin}: the first {checkpoint.size} entries are not those that {path} shows")
     _check_tree(connection, origin, scan)
+    misfiled = scan.filing.end()
+    if misfiled is not None:
+        raise Refused(TAMPERED, f"{origin}: {misfiled}")
     lost = check_erasures(connection, origin)
     said = "".join(_witnessed(connection, signed, each) for each in witnesses)
     covered = max([newest, *(checkpoint.size for _, checkpoint, _ in signed.brought)])

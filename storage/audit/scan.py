@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from storage.audit.filed import Filing
 from storage.audit.verdict import TAMPERED, Refused
 from storage.engine import sqlite3
 from storage.merkle import HASH_SIZE, TILE_WIDTH, Edge
@@ -45,6 +46,8 @@ class Scan:
         """The tree over the entries."""
         self.levels: dict[int, list[bytes]] = {}
         """The hashes of complete tiles, by the level at which they stand."""
+        self.filing: Final = Filing(connection)
+        """Whether the spans list the same."""
         self._connection = connection
         self._origin = origin
         self._signed = signed
@@ -125,6 +128,7 @@ class Scan:
             if tuple(hashes) != stored:
                 self._refuse_hashes(start, hashes, stored)
             self._check_leaves(start, calls, [_decode(leaf) for leaf in leaves])
+            self.filing.compare(start, calls)
         except (TypeError, RecursionError, msgspec.MsgspecError):
             self._refuse_leaves(start, leaves)
             raise

@@ -158,6 +158,7 @@ def rebuild(connection: Connection) -> None:
     rehash(connection)
     connection.execute("DELETE FROM tiles")
     connection.execute("DELETE FROM head")
+    connection.execute("DELETE FROM spans")
     tree.plant(connection)
 
 

@@ -13,17 +13,20 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from storage import backup, restore, rulebook
+from storage import backup, restore, rulebook, spans
 from storage.connection import WritingConnection
 from storage.copies import Copy, Judge
 from storage.erasures import Erasures
+from storage.ledger import Ledger
 from storage.newfile import give_name
 from storage.operations import AskErasure, SealPresence
 from storage.premises import Premises
 from storage.region import LEDGER, Region
+from storage.spans import Tail
 from storage.transaction import Transaction
 from storage.vault import Vault
 from storage.writer import Completed
+from tests.storage.audited import noted
 from tests.storage.desk import CALL, MONTH, START, Desk, append, message
 from tests.storage.ruled import ANN, DAY, fill_with_ann, hold
 
@@ -32,8 +35,13 @@ def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+SPAN = 64
+"""How many entries a span has here: so few that each moment is near the end of one."""
+
+
 def write_for_ever(root: Path) -> None:
     """Several threads append; every completed entry is printed."""
+    vars(spans)["LENGTH"] = SPAN
 
     def committed(done: list[Completed]) -> None:
         os.write(1, b"".join(b"%d %s\n" % (each.results[0], str(each.token).encode()) for each in done))
@@ -55,6 +63,23 @@ def write_for_ever(root: Path) -> None:
 
     for name in range(3):
         threading.Thread(target=write, args=(name,)).start()
+
+
+def die_at_a_span(root: Path, when: str) -> None:
+    """Append, and be killed when the first span is written, or when it is committed and nobody knows."""
+    vars(spans)["LENGTH"] = SPAN
+    desk = Desk(root)
+    write_span = Tail.write_span
+
+    def write_and_die(tail: Tail, execute: Callable[..., object], end: int) -> None:
+        write_span(tail, execute, end)
+        if when == "written":
+            die()
+        Ledger.settle = die  # type: ignore[method-assign,assignment]
+
+    Tail.write_span = write_and_die  # type: ignore[method-assign,assignment]
+    for number in itertools.count():
+        desk.do(*(noted(number * 7 + each) for each in range(7)))
 
 
 def die_in_sweep(root: Path, when: str) -> None:
@@ -176,6 +201,8 @@ if __name__ == "__main__":
         die_in_review(place)
     elif what == "erase":
         die_in_erasure(place, sys.argv[3])
+    elif what == "span":
+        die_at_a_span(place, sys.argv[3])
     elif what == "fail":
         die_after_a_failed_commit(place)
     elif what.startswith("restore "):

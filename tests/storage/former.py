@@ -8,8 +8,20 @@ from storage.tables import FIRST
 _MESSAGES = "id, person, ident, version, sent_at, due_at, copy, slot, box"
 
 
+def without_spans(connection: sqlite3.Connection) -> None:
+    """Make a file what it was before there were spans: entries are found by an index of their calls."""
+    for statement in (
+        next(each for each in FIRST if each.startswith("CREATE INDEX entries_call")),
+        "DROP TABLE spans",
+        "ALTER TABLE head DROP COLUMN spanned",
+        "DELETE FROM _sqlite_migrations WHERE name = 'spans'",
+    ):
+        connection.execute(statement)
+
+
 def without_policies(connection: sqlite3.Connection) -> None:
-    """Make a file what it was before there were policies: every message is somebody's last, due when it says."""
+    """Make a file what it was before there were policies, too: every message is somebody's last, due when it says."""
+    without_spans(connection)
     for statement in (
         "DROP TABLE rules",
         "DROP TABLE review",

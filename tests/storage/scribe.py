@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import storage.engine
 import storage.erasures
 import storage.slots
+import storage.spans
 import storage.writer
 from storage.connection import WritingConnection
 from storage.entry import canonical
@@ -46,6 +47,9 @@ PAGES_A_CHECKPOINT = 60
 
 SIGN_SECONDS = 0.02
 """How long an entry waits for a checkpoint: not long, for the same reason."""
+
+SPAN = 30
+"""How many entries a span has: few, likewise."""
 
 _HELD = "SELECT person, version, slot FROM messages"
 
@@ -295,6 +299,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     _set(f"wal_autocheckpoint = {PAGES_A_CHECKPOINT}")
     storage.writer.SIGN_SECONDS = SIGN_SECONDS  # type: ignore[misc]
+    storage.spans.LENGTH = SPAN  # type: ignore[misc]
     for mutation in sys.argv[4:]:
         MUTATIONS[mutation]()
     scribe = Scribe(Path(sys.argv[1]), int(sys.argv[2]))

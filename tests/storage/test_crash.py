@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from storage.audit.ledger import verify
+from storage.audit.verdict import SOUND
 from storage.engine import sqlite3
+from storage.note import parse_verifiers
+from storage.operations import Call
+from tests.storage.audited import noted
 from tests.storage.desk import MONTH, START, Desk, append
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +37,19 @@ def run_to_death(what: str, root: Path, *more: str) -> None:
     with start(what, root, *more) as child:
         _, complaint = child.communicate(timeout=60)
     assert child.returncode == -signal.SIGKILL, complaint.decode()
+
+
+def filed(desk: Desk, *calls: Call) -> None:
+    """Each of these calls has all its entries, in order, and each says how many stand before it."""
+    about: dict[int, list[tuple[int, bytes]]] = {}
+    rows = desk.ask(lambda reader: reader._execute("SELECT seq, call, leaf FROM entries ORDER BY seq").fetchall())
+    for seq, call, leaf in rows:
+        about.setdefault(call, []).append((seq, leaf))
+    about.pop(None, None)  # type: ignore[call-overload]  # those about no call
+    found = [desk.ask(lambda reader, call=call: reader.call_entries(call)) for call in calls]  # type: ignore[misc]
+    assert sorted(found) == sorted(about.values())
+    for entries in found:
+        assert [json.loads(leaf)["ahead"] for _, leaf in entries] == list(range(len(entries)))
 
 
 def test_every_confirmed_entry_survives_kill_9(tmp_path: Path) -> None:
@@ -59,7 +77,23 @@ def test_every_confirmed_entry_survives_kill_9(tmp_path: Path) -> None:
     assert desk.do(append("next")) == (len(leaves),)
     check = desk.ask(lambda reader: reader._execute("PRAGMA integrity_check").fetchall())
     assert check == [("ok",)]
+    assert desk.ask(lambda reader: reader._execute("SELECT count(*) FROM spans").fetchone()) >= (18,)
+    filed(desk, *(("contoso", str(number)) for number in range(3)))
     desk.close()
+
+
+@pytest.mark.parametrize(("when", "size"), [("written", 63), ("committed", 70)])
+def test_a_span_is_there_with_the_entry_that_ends_it(tmp_path: Path, when: str, size: int) -> None:
+    """Killed before the commit there is neither, killed behind it there are both; counting and reading go on."""
+    run_to_death("span", tmp_path, when)
+    desk = Desk(tmp_path)
+    assert len(desk.leaves()) == size
+    spanned = desk.ask(lambda reader: reader._execute("SELECT spanned FROM head").fetchone())
+    assert spanned == (0 if when == "written" else size,)
+    desk.do(*map(noted, range(size, size + 40)))
+    filed(desk, *(("contoso", f"call-{number}") for number in range(3)))
+    desk.close()
+    assert verify(desk.data, parse_verifiers(desk.region.verifier)).exit == SOUND
 
 
 @pytest.mark.parametrize("when", ["before shredding", "amid shredding", "before the certificate"])

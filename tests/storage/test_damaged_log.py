@@ -117,7 +117,7 @@ def _flipped(log: bytes, chance: random.Random) -> bytes:
 
 
 def _blank(log: bytes, chance: random.Random) -> bytes:
-    at = chance.randrange(len(log)) & ~511
+    at = chance.choice([at for at in range(0, len(log), 512) if any(log[at : at + 512])])
     return log[:at] + bytes(512) + log[at + 512 :]
 
 

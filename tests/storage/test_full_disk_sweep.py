@@ -188,7 +188,7 @@ def test_an_erasure_that_a_full_disk_cut_short_keeps_no_region_shut(small_disk: 
     desk.close()
     # SQLite needs some room to open a file at all.
     with ballast.open("r+b") as file:
-        file.truncate(ballast.stat().st_size - 12 * 4096)
+        file.truncate(ballast.stat().st_size - 10 * 4096)
     again = shelf.open()
     assert again.ask(lambda reader: reader.message(ANN)) is None
     assert again.ask(lambda reader: reader.presences(CALL))["p_1"] is None

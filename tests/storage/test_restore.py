@@ -24,6 +24,7 @@ from storage.region import LEDGER
 from storage.restore import Restored, restore
 from tests.storage.audited import noted
 from tests.storage.desk import CALL, START, Desk, append, message
+from tests.storage.former import without_spans
 from tests.storage.powerloss import Image
 from tests.storage.test_crash import run_to_death
 from tests.storage.test_opening import refused
@@ -94,6 +95,13 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
+def older(path: Path) -> None:
+    """Make a backup one of a version before there were spans."""
+    with contextlib.closing(connect_writer(path)) as connection:
+        without_spans(connection)
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+
+
 def of_kind(entries: Sequence[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
     return [each for each in entries if each.get("kind") in kinds]
 
@@ -118,6 +126,14 @@ def test_a_backup_is_taken_for_good(world: World) -> None:
     known.write_text(note)
     verdict = verify(file, world.verifiers["europe"], checkpoints=[known])
     assert verdict.exit == ROLLED_BACK, "who saw more sees the fork, rightly"
+
+
+def test_a_backup_of_an_older_version_is_brought_up_to_date(world: World) -> None:
+    """It is sound as it lies, and goes on with the tables of today."""
+    older(world.root / "copies" / "europe" / "region.db")
+    world.lose()
+    assert [each.entries for each in world.restore()] == [3]
+    assert of_kind(world.entries("europe"), "ledger.restored") == [RESTORED]
 
 
 def test_what_the_backup_holds_opens_as_far_as_it_lives(world: World) -> None:

@@ -21,7 +21,7 @@ from storage.shape import Shape, read_shape
 from storage.tables import BOOK, FIRST, LEDGER
 from tests.storage.audited import noted
 from tests.storage.desk import Desk, forget
-from tests.storage.former import without_policies
+from tests.storage.former import without_policies, without_spans
 from tests.storage.powerloss import Image
 
 ENDLESS = (
@@ -95,11 +95,16 @@ ATTACKS: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "table checkpoints is not as it was made",
     ),
-    "an index of some entries": (
-        ("DROP INDEX entries_call", "CREATE INDEX entries_call ON entries(call) WHERE call IS NOT NULL AND seq < 9"),
-        "index entries_call is not as it was made",
+    "an index of some presences": (
+        ("DROP INDEX presences_call", "CREATE INDEX presences_call ON presences(call) WHERE id < 9"),
+        "index presences_call is not as it was made",
     ),
-    "an index removed": (("DROP INDEX entries_call",), "index entries_call is missing"),
+    "an index removed": (("DROP INDEX presences_call",), "index presences_call is missing"),
+    "where the tail begins removed": (
+        ("ALTER TABLE head DROP COLUMN spanned",),
+        "table head is not as it was made",
+    ),
+    "the spans removed": (("DROP TABLE spans",), "index entries_call is missing"),
     "an index of a rule removed": (
         (
             *respelt("calls", ", UNIQUE (call, organization)", ""),
@@ -279,8 +284,14 @@ def test_a_file_from_before_there_was_a_ledger(region: Desk) -> None:
 # -- indexes ----------------------------------------------------------------------------------------------------------
 
 
+def indexed(desk: Desk) -> None:
+    """The region's file is one of before there were spans."""
+    with contextlib.closing(connect_writer(desk.data / "region.db")) as connection:
+        without_spans(connection)
+
+
 def partial(condition: str) -> tuple[str, ...]:
-    """The index of entries by call has only some, and says otherwise."""
+    """The index of entries by call that there was has only some, and says otherwise."""
     return (
         "DROP INDEX entries_call",
         f"CREATE INDEX entries_call ON entries(call) WHERE call IS NOT NULL AND {condition}",
@@ -291,6 +302,8 @@ def partial(condition: str) -> tuple[str, ...]:
 @pytest.mark.parametrize("condition", ["seq < 30", "seq <> 0", "seq <> 20", "call <> 1", "seq <> 38"])
 def test_an_index_that_leaves_entries_out_is_found(region: Desk, condition: str) -> None:
     """Nobody is left out of a report because an index does not show his entries."""
+    indexed(region)
+    assert verify(region.data, parse_verifiers(region.region.verifier)).exit == SOUND
     doctor(region, *partial(condition))
     found = verify(region.data, parse_verifiers(region.region.verifier))
     assert found.exit == TAMPERED
@@ -318,6 +331,7 @@ def test_the_start_counts_what_calls_at_the_end_have(tmp_path: Path, condition: 
     desk = Desk(tmp_path)
     desk.do(*(noted(each) for each in range(0, 1600, 4)), SignCheckpoint())
     desk.close()
+    indexed(desk)
     doctor(desk, *partial(condition))
     with contextlib.closing(connect_writer(desk.data / "region.db")) as connection:
         assert not is_indexed(connection)
@@ -332,6 +346,7 @@ def test_the_start_looks_at_the_end_only(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.do(*map(noted, range(1, 400, 4)), *(noted(each) for each in range(3, 2000, 4)), SignCheckpoint())
     desk.close()
+    indexed(desk)
     doctor(desk, *partial("seq < 20"))
     with contextlib.closing(connect_resting(desk.data / "region.db")) as connection:
         assert is_indexed(connection)
