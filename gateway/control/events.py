@@ -25,6 +25,9 @@ EVENTS_LIMIT: Final = 8 * 1024 * 1024
 """The largest body taken, in bytes. Event Grid ends at 1 MiB."""
 
 _SLICE: Final = 100
+"""Items understood before the loop may turn to something else."""
+_LARGE: Final = 256 * 1024
+"""Bytes that take so long to read that others have their turn before they are understood."""
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9.:/_-]{1,255}")
 _CODE: Final = re.compile(r"[!-~]{1,512}")
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -52,16 +55,17 @@ def routes(desk: Desk) -> list[Route]:
 async def _take(desk: Desk, body: bytes, headers: dict[str, str]) -> Response:
     taken: list[tuple[int, Event]] = []
     refused: list[tuple[int, Refused]] = []
-    read = cloudevents.read_http(body, headers)
-    understood = events.understand(read, topics=desk.topics, received_at=desk.now(), door="http")
-    for index, item in enumerate(understood):
-        if isinstance(item, Event):
-            taken.append((index, item))
-        else:
-            refused.append((index, item))
-        if index % _SLICE == _SLICE - 1:
-            # A batch of thousands must not delay the notices of other calls.
+    received_at, turns = desk.now(), len(body) // _LARGE
+    for index, read in enumerate(cloudevents.read_http(body, headers)):
+        if turns > 0 or index % _SLICE == _SLICE - 1:
+            # Neither a batch nor a roster of thousands may delay the notices of other calls.
+            turns -= 1
             await asyncio.sleep(0)
+        for item in events.understand((read,), topics=desk.topics, received_at=received_at, door="http"):
+            if isinstance(item, Event):
+                taken.append((index, item))
+            else:
+                refused.append((index, item))
     outcome = await desk.take([event for _, event in taken], [item for _, item in refused])
     reasons = [(index, item.reason) for index, item in refused]
     reasons += [(taken[position][0], reason) for position, reason in outcome.refused]

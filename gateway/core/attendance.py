@@ -162,9 +162,14 @@ def _list(step: Step, person: Person, occurred_at: datetime, region_of: RegionOf
     presence = step.call.present(person.participant)
     if presence is None:
         presence = _enter(step, person, region_of(person.participant), Role.PARTICIPANT, listed=True)
-    elif presence.listed and (presence.owes or presence.reached) and not _is_news(step.call, presence, occurred_at):
+    elif _is_listed(presence) and not _is_news(step.call, presence, occurred_at):
         return
     _set_listed(step, presence, occurred_at, listed=True)
+
+
+def _is_listed(presence: Presence | None) -> bool:
+    """Whether a roster that names the presence says nothing new of it."""
+    return presence is not None and presence.listed and (presence.owes or presence.reached)
 
 
 def _unlist(step: Step, presence: Presence | None, occurred_at: datetime) -> None:
@@ -205,11 +210,37 @@ class Roster:
     occurred_at: datetime
 
 
+def newcomers(call: Call, roster: Roster) -> list[Person]:
+    """Those of a roster who are not listed yet: only they are much work."""
+    return [person for person in roster.people if not _is_listed(call.present(person.participant))]
+
+
+def list_some(step: Step, roster: Roster, people: Sequence[Person], region_of: RegionOf) -> bool:
+    """List these of a roster before it is applied as a whole; False when it says nothing any more.
+
+    They are listed as by single words of the same source. So it may be left at that: the roster, taken again, finds
+    them there; and whatever happens before it is applied is as if it had come only then.
+    """
+    roster = replace(roster, occurred_at=min(roster.occurred_at, step.now))
+    if _is_passed(step.call, roster):
+        return False
+    step.open()
+    for person in people:
+        if not _is_old(step.call, person.participant, roster.occurred_at):
+            _list(step, person, roster.occurred_at, region_of)
+    return True
+
+
+def _is_passed(call: Call, roster: Roster) -> bool:
+    newest = call.sequences.get(roster.connection, -1)
+    return roster.sequence <= newest or _is_over(call, roster.occurred_at)
+
+
 def list_people(step: Step, roster: Roster, region_of: RegionOf) -> bool:
     """Apply a whole roster; False when a newer one of the same connection was applied before."""
     call = step.call
     roster = replace(roster, occurred_at=min(roster.occurred_at, step.now))
-    if roster.sequence <= call.sequences.get(roster.connection, -1) or _is_over(call, roster.occurred_at):
+    if _is_passed(call, roster):
         return False
     step.open()
     step.record(
@@ -223,15 +254,16 @@ def list_people(step: Step, roster: Roster, region_of: RegionOf) -> bool:
         )
     )
     named = {person.participant for person in roster.people}
-    for person in roster.people:
+    # Of who was listed already it was said with the roster that they still are.
+    for person in newcomers(call, roster):
         if not _is_old(call, person.participant, roster.occurred_at):
             _list(step, person, roster.occurred_at, region_of)
     # By raw id, which leads to an erased presence too while it is open; of whom nobody can name no roster speaks.
     for participant, presence in list(call.latest.items()):
         if (
-            presence.open
+            participant not in named
+            and presence.open
             and presence.listed
-            and participant not in named
             and not _is_old(call, participant, roster.occurred_at)
         ):
             _unlist(step, presence, roster.occurred_at)

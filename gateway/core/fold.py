@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from gateway.core import facts
-from gateway.core.call import Call, Episode
+from gateway.core.call import BEGINNING, Call, Episode
 from gateway.core.fusion import LAPSE, Track, next_check
 from gateway.core.presence import Phase, Presence
 from gateway.core.proofs import Notice, Proof
@@ -184,9 +184,10 @@ def _depart(call: Call, presence: Presence, at: datetime) -> None:
 def _roster_seen(call: Call, fact: facts.RosterSeen) -> None:
     call.sequences[fact.connection] = fact.sequence
     call.others = fact.others
-    for presence in call.open_presences():
-        if presence.listed:
-            call.hear_of(presence.who, fact.occurred_at)
+    heard_of, at = call.heard_of, fact.occurred_at
+    for presence in call.inside.values():
+        if presence.listed and heard_of.get(presence.who, BEGINNING) < at:
+            heard_of[presence.who] = at
 
 
 def _notices_sent(call: Call, fact: facts.NoticesSent) -> None:

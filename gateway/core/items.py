@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from gateway.core.errors import Refusal
+from gateway.core.strict_json import is_deeper
 
 DEPTH: Final = 32
 """Deepest nesting taken. Real events stay below ten."""
@@ -134,20 +135,9 @@ def _value(text: str, start: int) -> tuple[object, int]:
         raise Malformed("the item is nested too deeply") from None
     except ValueError:
         raise Malformed("the item is not JSON") from None
-    if text.count("[", start, end) + text.count("{", start, end) > DEPTH and _depth(text, start, end) > DEPTH:
+    if is_deeper(value, DEPTH):
         raise Malformed("the item is nested too deeply")
     return value, end
-
-
-def _depth(text: str, start: int, end: int) -> int:
-    depth = deepest = 0
-    for token in _TOKEN.finditer(text, start, end):
-        if token[0] in ("[", "{"):
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in ("]", "}"):
-            depth -= 1
-    return deepest
 
 
 def _skip(text: str, start: int) -> int:

@@ -7,6 +7,7 @@ Rules: UTF-8 only; no duplicate names, no NaN or infinity, no lone surrogates, n
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -57,27 +58,27 @@ def parse(data: bytes, *, depth: int) -> object:
         value: object = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
-    _check_depth(value, depth)
+    if is_deeper(value, depth):
+        raise ValueError("nested too deeply")
     if "\\u" in text:
         _check_surrogates(value)
     return value
 
 
-def _check_depth(value: object, depth: int) -> None:
+def is_deeper(value: object, depth: int) -> bool:
+    """Whether arrays and objects of a parsed value are nested more than `depth` deep."""
     containers = [value]
     for _ in range(depth):
-        containers = [
-            child for container in containers for child in _children(container) if isinstance(child, dict | list)
-        ]
+        containers = [child for each in containers for child in _children(each) if isinstance(child, (dict, list))]
         if not containers:
-            return
-    raise ValueError("nested too deeply")
+            return False
+    return True
 
 
-def _children(value: object) -> list[object]:
+def _children(value: object) -> Iterable[object]:
     if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _check_surrogates(value: object) -> None:

@@ -252,6 +252,17 @@ class Meeting:
         self.perform(step)
         return applied
 
+    def roster_begun(
+        self, names: Iterable[str], sequence: int, occurred: float | None = None, connection: str = "c1"
+    ) -> bool:
+        """Some of a roster are listed, and then the process dies."""
+        step = self.step()
+        people = [Person(raw_id(name)) for name in names]
+        roster = attendance.Roster(connection, sequence, people, 0, self.now if occurred is None else moment(occurred))
+        applied = attendance.list_some(step, roster, attendance.newcomers(self.call, roster), self.region_of)
+        self.perform(step)
+        return applied
+
     def sent(self, *names: str, notice: Notice | None = None) -> None:
         """A notice was written to the sockets of these people."""
         step = self.step()

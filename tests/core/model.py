@@ -188,6 +188,11 @@ class Model:
         gone_at = None if mine[-1].end is None else mine[-1].lost_at or mine[-1].end
         return gone_at is None or occurred > gone_at
 
+    def is_new(self, person: str) -> bool:
+        """Whether a roster would be the first to name somebody who is there, or brings them."""
+        stay = self.stay(person)
+        return stay is None or not stay.listed or not (stay.owes or stay.reached)
+
     def word(self, now: datetime, person: str, occurred: datetime, *, present: bool) -> None:
         """An event says that somebody is there, or is not."""
         if not self.believes(person, occurred):

@@ -222,6 +222,20 @@ class Core(RuleBasedStateMachine):
         side.meeting.roster(sorted(people), number, side.meeting.elapsed - lag / 1000, connection)
         side.model.roster(side.now, connection, number, people, occurred)
 
+    @rule(
+        which=WHICH, people=st.sets(WHO), lag=LAGS, step=st.sampled_from([-1, 0, 1]), connection=st.sampled_from("ab")
+    )
+    def roster_begun(self, which: int, people: set[str], lag: int, step: int, connection: str) -> None:
+        """The newcomers of a roster are listed, and no more of it is applied: as if each was reported alone."""
+        side = self.sides[which]
+        number = max(side.sequence, side.sequence + step) if step > 0 else side.sequence + step
+        occurred = side.now - timedelta(milliseconds=lag)
+        new = sorted(each for each in people if side.model.is_new(each))
+        side.meeting.roster_begun(new, number, side.meeting.elapsed - lag / 1000, connection)
+        if number > side.model.newest.get(connection, -1):
+            for who in new:
+                side.model.word(side.now, who, occurred, present=True)
+
     @rule(which=WHICH, who=WHO, present=st.booleans(), lag=LAGS)
     def report(self, which: int, who: str, present: bool, lag: int) -> None:
         """A word about one participant, on time or late."""
