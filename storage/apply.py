@@ -35,10 +35,7 @@ from storage.transaction import Transaction
 def _append(transaction: Transaction, operation: Append) -> int:
     seq = transaction.append(operation.leaf, operation.call)
     if operation.event is not None:
-        transaction.execute(
-            "INSERT INTO event_entries(digest, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq",
-            (operation.event, seq),
-        )
+        transaction.ledger.tell_of(operation.event, seq)
     return seq
 
 

@@ -49,6 +49,7 @@ class Ledger:
         self.size = head.edge.size
         """How many entries there are, those of the open transaction included."""
         self._values: list[int | bytes | None] = []
+        self._events: list[tuple[bytes, int]] = []
         self._hashes: list[bytes] = []
         self._abouts: list[int | None] = []
         """The call that each entry of the open transaction is about."""
@@ -113,6 +114,14 @@ class Ledger:
         self.size = seq + 1
         return seq
 
+    def tell_of(self, event: bytes, seq: int) -> None:
+        """The entry tells of the event with that digest.
+
+        Written behind the entries: what refers to one that is not there yet has SQLite look through all such rows for
+        every entry that comes.
+        """
+        self._events.append((event, seq))
+
     def _measure(self) -> int:
         """What passed since the last entry; a jump of the wall clock and a new boot are entries of their own."""
         passed = advance(self._pace, self._clock())
@@ -141,6 +150,12 @@ class Ledger:
         """Insert what is buffered."""
         _insert(self._connection.execute, self._values)
         self._values.clear()
+        if self._events:
+            self._connection.executemany(
+                "INSERT INTO event_entries(digest, seq) VALUES (?, ?) ON CONFLICT DO UPDATE SET seq = excluded.seq",
+                self._events,
+            )
+            self._events.clear()
 
     # -- the transaction ------------------------------------------------------------------------------------------
 
@@ -178,6 +193,7 @@ class Ledger:
         self._pace = self._kept_pace
         self.size = self._edge.size
         self._values.clear()
+        self._events.clear()
         self._unfile(0)
         self._begin_anew()
 
@@ -209,6 +225,7 @@ class Ledger:
     def undo(self, mark: _Mark) -> None:
         """Forget what was appended since `mark`, whose rows were rolled back."""
         self._values.clear()
+        self._events.clear()
         self._unfile(mark.hashes)
         self.size, self._pace, self._after = mark.size, mark.pace, mark.after
         del self._hashes[mark.hashes :]
