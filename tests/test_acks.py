@@ -14,13 +14,14 @@ import pytest
 from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import load
 from gateway.core import attendance, observing, wire
+from gateway.core.catalogue import digests
 from gateway.core.fusion import Claim
 from gateway.core.proofs import Notice, newest_consent
 from gateway.core.session import Phase, Session
 from gateway.core.types import CallKey, Capability, Level, State
 from gateway.house import House, build
 from gateway.hub import acks
-from gateway.hub.interpreter import digests, joining
+from gateway.hub.interpreter import joining
 from gateway.hub.live import LiveCall
 from tests.evidence.world import EUROPE, STATES, raw_id, region_of
 

@@ -14,12 +14,12 @@ import pytest
 from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import load
 from gateway.core import attendance, observing
+from gateway.core.catalogue import digests
 from gateway.core.errors import NotDurable, Refusal
 from gateway.core.fusion import Claim
 from gateway.core.types import CallKey, Capability, Level, Role, State
 from gateway.house import House, build
 from gateway.hub import evidence
-from gateway.hub.interpreter import digests
 from storage.audit import archive
 from storage.engine import sqlite3
 from tests.evidence.world import EUROPE, STATES, raw_id, region_of

@@ -13,12 +13,13 @@ import pytest
 from gateway.cli.init import CONFIGURATION, initialise
 from gateway.config import load
 from gateway.core import attendance, observing, wire
+from gateway.core.catalogue import digests
 from gateway.core.fusion import Claim
 from gateway.core.session import Session
 from gateway.core.survey import Survey
 from gateway.core.types import CallKey, Capability, Level, State
 from gateway.house import build
-from gateway.hub.interpreter import digests, joining
+from gateway.hub.interpreter import joining
 from gateway.hub.journal import Ink
 from gateway.hub.live import LiveCall
 from gateway.hub.surveys import SLICE, Surveys

@@ -6,7 +6,7 @@ always and everywhere; every text links the privacy statement.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -81,6 +81,18 @@ def digest(notice: str, capability: Capability, change: Change, text: Text) -> s
     """
     before, behind = _canonical(capability, change, text)
     return "sha256:" + sha256(before + msgspec.json.encode(notice) + behind).hexdigest()
+
+
+def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:
+    """The digest of a notice in every locale."""
+    before, _ = _canonical(capability, change, text(capability, change, FALLBACK))
+    begun = before + msgspec.json.encode(notice)
+    return {locale: "sha256:" + sha256(begun + behind).hexdigest() for locale, behind in _endings(capability, change)}
+
+
+@cache
+def _endings(capability: Capability, change: Change) -> tuple[tuple[str, bytes], ...]:
+    return tuple((each, _canonical(capability, change, text(capability, change, each))[1]) for each in LOCALES)
 
 
 @lru_cache(maxsize=1024)

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 
 from gateway.core import attendance, observing
+from gateway.core.catalogue import digests
 from gateway.core.fusion import Claim
 from gateway.core.happenings import (
     CallBegun,
@@ -34,7 +35,7 @@ from gateway.core.ids import derived
 from gateway.core.residency import Placement, Residency, Unserved
 from gateway.core.step import Step
 from gateway.core.types import Capability, Person, rfc3339
-from gateway.hub.interpreter import Interpreter, digests
+from gateway.hub.interpreter import Interpreter
 from gateway.hub.live import LiveCall
 from gateway.hub.messages import Messages
 from storage.entry import canonical

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Final
 
 from gateway.core import attendance, observing, wire
+from gateway.core.catalogue import digests
 from gateway.core.errors import Refusal
 from gateway.core.fusion import Claim
 from gateway.core.session import Phase, Session
@@ -21,7 +22,7 @@ from gateway.core.types import Role
 from gateway.hub.acks import MOST_WAITING, Acks
 from gateway.hub.continuity import Continuity, Shown
 from gateway.hub.entrances import Entrances
-from gateway.hub.interpreter import Interpreter, digests, joining
+from gateway.hub.interpreter import Interpreter, joining
 from gateway.hub.live import LiveCall
 from gateway.hub.messages import Messages
 from gateway.hub.porter import Porter

@@ -12,8 +12,9 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from gateway.core import attendance, catalogue, delivery, facts, fold, observing
+from gateway.core import attendance, delivery, facts, fold, observing
 from gateway.core.call import Policy
+from gateway.core.catalogue import digests
 from gateway.core.effects import Effect, Record
 from gateway.core.fusion import Claim
 from gateway.core.ids import NewId
@@ -21,7 +22,7 @@ from gateway.core.presence import Presence
 from gateway.core.residency import Homes
 from gateway.core.session import Session
 from gateway.core.step import Step
-from gateway.core.types import CallKey, Capability, Change
+from gateway.core.types import CallKey, Capability
 from gateway.hub.commits import Commit
 from gateway.hub.journal import Entropy, Scribe, Written, to_entry
 from gateway.hub.ledgers import Ledgers
@@ -34,14 +35,6 @@ MOST_AWAKENED: Final = 500
 """How much of what time brings is done in one tick, the rest in later ones: who is lost together is over together."""
 ALONE: Final = (facts.SessionJoined, facts.SessionLeft, facts.NoticesSent)
 """What is one entry of the presence's region and nothing else, and comes by the thousand: it is written by the turn."""
-
-
-def digests(notice: str, capability: Capability, change: Change) -> dict[str, str]:
-    """The digest of a notice in every locale."""
-    return {
-        locale: catalogue.digest(notice, capability, change, catalogue.text(capability, change, locale))
-        for locale in catalogue.LOCALES
-    }
 
 
 class Interpreter:

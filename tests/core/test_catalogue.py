@@ -106,6 +106,7 @@ def test_the_digest_is_over_the_canonical_json(capability: Capability, change: C
     }
     expected = "sha256:" + hashlib.sha256(rfc8785.dumps(document)).hexdigest()
     assert catalogue.digest("n_1", capability, change, text) == expected
+    assert catalogue.digests("n_1", capability, change)[locale] == expected
 
 
 def test_other_words_or_another_notice_have_another_digest() -> None:

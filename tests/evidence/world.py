@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.core import attendance, delivery, facts, fold, merging, observing
 from gateway.core.call import Call, Policy
+from gateway.core.catalogue import digests
 from gateway.core.effects import Record
 from gateway.core.fusion import Claim
 from gateway.core.step import Step
@@ -22,7 +23,6 @@ from gateway.core.types import CallKey, Capability, Level, Person, Role, State
 from gateway.evidence.contents import contents
 from gateway.evidence.story import Opening, Part, Story, tell
 from gateway.hub.entries import facts_of, open_box
-from gateway.hub.interpreter import digests
 from gateway.hub.journal import Ink, Scribe, to_entry
 from storage.entry import canonical, decode
 from storage.operations import Append, SealPresence
