@@ -189,5 +189,6 @@ def test_a_name_breaks_no_line(place: Path) -> None:
     """Whatever a file is called."""
     name = "two\nlines\x1b[2J"
     (place / name).write_text("x")
+    (place / name).chmod(0o644)
     status, line = said(place, ["evidence", "verify", name, "--key", "keys"])
     assert (status, line) == (40, "cannot be verified: two?lines?[2J: it is no zip file")
