@@ -37,7 +37,6 @@ from gateway.hub.timestamping import Ask, Timestamping
 from gateway.hub.witnessing import Witnessing
 from gateway.log import logger
 from gateway.metrics import Metrics
-from gateway.outbound import ask
 from gateway.process import random_id
 from gateway.settings import Settings
 from storage.errors import RegionRefused
@@ -116,6 +115,8 @@ def _authority(settings: Settings) -> Ask | None:
     url = settings.ledger.timestamps_url
     if url is None:
         return None
+    from gateway.outbound import ask  # noqa: PLC0415  # a tenth of each start, and few need it
+
     return partial(ask, url, asking=QUERY_TYPE, answering=REPLY_TYPE, limit=LARGEST_TOKEN)
 
 

@@ -17,7 +17,6 @@ from typing import Final
 
 from gateway.config import ConfigError
 from gateway.core.tokens import Keys, KeysRefused, SigningKey
-from gateway.outbound import NotFetched, fetch
 from gateway.settings import Settings
 from storage.note import COSIGNATURE, Verifier, parse_verifiers
 
@@ -83,6 +82,8 @@ def client_key_set(settings: Settings) -> bytes:
     It is one that `Keys.from_jwks` takes. Raises `ConfigError`.
     """
     if settings.clients.jwks_url is not None:
+        from gateway.outbound import NotFetched, fetch  # noqa: PLC0415  # a tenth of each start, and few need it
+
         key, source = "[clients] jwks_url", settings.clients.jwks_url
         try:
             data = fetch(source, limit=_LONGEST)

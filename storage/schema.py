@@ -8,14 +8,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
-
-from storage.engine import connect_writer
+from storage.engine import connect_writer, sqlite3
 from storage.spans import lay
 from storage.tables import FIRST, LEDGER, RETENTION, SET, SPANS
 from storage.tree import plant
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
 
 
 def _create(database: Database, statements: Iterable[str]) -> None:
@@ -44,14 +45,30 @@ def _spans(database: Database) -> None:
     lay(database.conn)
 
 
+_MIGRATIONS: Final = {"first": _first, "ledger": _ledger, "retention": _retention, "spans": _spans}
+"""What a file must have had, in this order."""
+
+
 def migrate(path: Path) -> None:
     """Bring the tables of `path` up to date; each migration is one transaction. Raises sqlite3.Error."""
-    migrations = Migrations(SET)
-    migrations(name="first")(_first)
-    migrations(name="ledger")(_ledger)
-    migrations(name="retention")(_retention)
-    migrations(name="spans")(_spans)
     with contextlib.closing(connect_writer(path)) as connection:
-        database = Database(connection)
-        if migrations.pending(database):
-            migrations.apply(database)
+        if _MIGRATIONS.keys() - _applied(connection):
+            _apply(connection)
+
+
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    """The migrations that the file has had, read without the library: to load it is a tenth of every start."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone() is None:
+        return set()
+    rows = connection.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = ?", (SET,))
+    return {name for (name,) in rows}
+
+
+def _apply(connection: sqlite3.Connection) -> None:
+    from sqlite_utils import Database  # noqa: PLC0415  # see `_applied`
+    from sqlite_utils.migrations import Migrations  # noqa: PLC0415
+
+    migrations = Migrations(SET)
+    for name, migration in _MIGRATIONS.items():
+        migrations(name=name)(migration)
+    migrations.apply(Database(connection))

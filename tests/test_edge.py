@@ -497,6 +497,15 @@ class TestDrain:
             await expect(socket, "goaway")
             assert await farewell(socket) == (4001, "reconnect")
 
+    async def test_nobody_is_waited_for_where_nobody_is(self) -> None:
+        """The second that clients have is spent only where there are any; strangers are some."""
+        async with World.open() as world:
+            await asyncio.wait_for(world.edge.drain(grace=60), 5)
+        async with World.open() as world, world.socket() as stranger:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(world.edge.drain(grace=60), 0.05)
+            assert stranger.close_code is None
+
     async def test_frames_are_served_until_the_end(self) -> None:
         """An ack that comes after `goaway` still gets its receipt."""
         async with World.open() as world, world.client() as socket:

@@ -204,7 +204,8 @@ class Edge:
             session.send(wire.goaway(place * 1000 // self.limits.reconnects_per_second))
             if place % _SLICE == 0:
                 await asyncio.sleep(0)
-        await asyncio.sleep(grace)
+        if len(self) or len(self._strangers):
+            await asyncio.sleep(grace)
         for place, session in enumerate([*self._pulse, *self._strangers]):
             self.end(session, Bye(4001, "draining"))
             if place % _SLICE == 0:
