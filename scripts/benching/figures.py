@@ -45,6 +45,7 @@ BOUNDS: Final[Sequence[Bound]] = (
     ),
     Bound("mosquitto", "call", "the same against mosquitto, QoS 1", "×", 0.95, 0.7),
     Bound("websockets", "call", "the same against websockets' own server", "×", None, None),
+    Bound("bare", "call", "the same against the event loop and the kernel alone, receipts included", "×", None, None),
     Bound("rate", "rate", "proved notices a second on one core", "1/s", 25_000, 40_000, least=True),
     Bound("last_frame", "call", "event to the last of 10,000 clients' frames", "ms", 250, 150),
     Bound("last_receipt", "call", "event to the last of 10,000 durable receipts", "ms", 450, 280),

@@ -45,6 +45,11 @@ class Stand:
         load = ("--config", place / "gateway.toml", "--processes", str(count))
         return self._loaded(f"{count} workers", server, sessions, place, *load)
 
+    def bare(self, sessions: int) -> Side:
+        """The floor and the gateway's load."""
+        process, url = yardsticks.bare(self._server_core)
+        return self._loaded("bare loop", self._kept(process), sessions, self._place(), "--yardstick", url)
+
     def websockets(self, sessions: int) -> Side:
         """websockets' own server and the gateway's load."""
         place = self._place()

@@ -90,7 +90,7 @@ def _ratio(key: str, left: float, right: float) -> Figure:
 def call(stand: Stand, size: Size, step: Step) -> Given:
     """Everyone in one call, beside the yardsticks."""
     gateway = stand.gateway("gateway", size.many)
-    beside = [stand.node(size.many), stand.mosquitto(size.many), stand.websockets(size.many)]
+    beside = [stand.node(size.many), stand.mosquitto(size.many), stand.websockets(size.many), stand.bare(size.many)]
     raw = _compare([gateway, *beside], size, step)
     cost = {name: statistics.median(values) for name, values in raw.items()}
     figures = [

@@ -90,6 +90,12 @@ def mosquitto(core: int | None, directory: Path) -> tuple[Process, str]:
     return process, f"ws://127.0.0.1:{port}/mqtt"
 
 
+def bare(core: int | None) -> tuple[Process, str]:
+    """The floor: the event loop, the kernel and nothing else, running, and its URL."""
+    process = Process("bare", [sys.executable, SCRIPTS / "yardsticks" / "bare_server.py"], core=core, **SETTINGS)
+    return process, process.hear()["websocket"]
+
+
 def websockets(core: int | None, directory: Path) -> tuple[Process, str]:
     """websockets' own server, running, and its URL; it syncs a line per ack to a file in `directory`."""
     command: list[str | Path] = [sys.executable, SCRIPTS / "yardsticks" / "websockets_server.py"]
