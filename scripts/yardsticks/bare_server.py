@@ -2,8 +2,8 @@
 """The floor: what the kernel and the event loop cost for a notice, its ack and its receipt, with nothing in between.
 
 Rules: one `asyncio.Protocol` on uvloop per connection and nothing else; an ack is known by its first bytes, its receipt
-is the same bytes for everybody and goes out at once; nothing is parsed, kept, ordered or proved. Whoever writes a server
-on this loop cannot do with less. `GET /start` tells everyone; one JSON line says where it listens.
+is the same bytes for everybody and goes out at once; nothing is parsed, kept, ordered or proved. Nobody can do with
+less on this loop. `GET /start` tells everyone; one JSON line says where it listens.
 """
 
 from __future__ import annotations
