@@ -6,7 +6,7 @@ a level is a fact with its own time and is recorded once; what is overdue is rec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -130,10 +130,11 @@ def gaps_open(call: Call) -> int:
     )
 
 
-def standing(notice: Notice, who: str, level: Level) -> Proof | None:
-    """The proof that stands, its entry None until it is durable; None where saying so is news, to be recorded."""
-    said = notice.said(who, level)
-    return None if level in CONSENT and newest_consent(notice, who) is not level else said
+def standing(notice: Notice, level: Level) -> Callable[[str], Proof | None]:
+    """By person: the proof that stands, its entry None until it is durable, or None where saying so is news."""
+    if level in CONSENT:
+        return lambda who: notice.said(who, level) if newest_consent(notice, who) is level else None
+    return notice.ranked.setdefault(level, {}).get
 
 
 def remind_of_notice(step: Step, notice_id: str) -> None:

@@ -53,6 +53,8 @@ NEXT: Final[dict[tuple[Phase, Input], Phase]] = {
 }
 """The phase after an input; a pair that is missing here changes nothing."""
 
+_CLOSED: Final = Phase.CLOSED
+_PARTICIPANT: Final = Role.PARTICIPANT
 CLOSING_REASON: Final = {
     Input.LEFT: "left",
     Input.UNLISTED: "left",
@@ -88,7 +90,7 @@ class Presence:
     @property
     def open(self) -> bool:
         """Whether the participant is in the call as far as anyone knows."""
-        return self.phase is not Phase.CLOSED
+        return self.phase is not _CLOSED
 
     @property
     def departed_at(self) -> datetime | None:
@@ -98,7 +100,7 @@ class Presence:
     @property
     def owes(self) -> bool:
         """Observers owe nothing."""
-        return self.role is Role.PARTICIPANT
+        return self.role is _PARTICIPANT
 
     def join(self, session: str) -> None:
         """A session holds the presence open."""

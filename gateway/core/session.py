@@ -67,6 +67,8 @@ def next_phase(phase: Phase, sent: wire.ClientFrame) -> Phase:
 
 
 T = TypeVar("T")
+_OPEN: Final = Phase.OPEN
+"""An enumeration looks its members up for longer than a dictionary does, and this one is asked for at every frame."""
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -169,7 +171,7 @@ class Session:
 
     def send_framed(self, framed: bytes) -> bool:
         """Send what `gateway.core.framing.frame` made, the same bytes to many; as `send` otherwise."""
-        if self.phase is not Phase.OPEN or self.behind:
+        if self.phase is not _OPEN or self.behind:
             return False
         if self._socket.write(framed):
             return True

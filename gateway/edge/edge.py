@@ -28,6 +28,7 @@ from gateway.edge.limits import Limits
 from gateway.edge.pulse import Pulse
 from gateway.edge.wheel import Deadlines, Expiries
 
+_GREETING: Final = Phase.GREETING
 _SLICE: Final = 200
 """Sockets written to before others get their turn."""
 
@@ -110,7 +111,7 @@ class Edge:
         try:
             if not kept:
                 self._spend(session)
-            if session.phase is Phase.GREETING:
+            if session.phase is _GREETING:
                 self._greetings.keep(session, payload)
                 return
             sent = wire.decode(payload)

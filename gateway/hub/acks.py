@@ -54,7 +54,7 @@ class _Group:
     `rows` is what this turn proves at `at`, `proofs` the same as live state, `sessions` who gets the receipts.
     """
 
-    __slots__ = ("at", "form", "level", "live", "notice", "proofs", "receipt", "region", "rows", "sessions")
+    __slots__ = ("at", "form", "level", "live", "notice", "proofs", "receipt", "region", "rows", "sessions", "standing")
 
     def __init__(self, live: LiveCall, notice: Notice, level: Level, digest: str | None, region: str) -> None:
         self.live: Final = live
@@ -63,6 +63,7 @@ class _Group:
         self.region: Final = region
         self.form: Final = LevelForm(live.key, notice.id, level, digest, region)
         self.receipt: Final = wire.begin_receipt(notice.id, level)
+        self.standing: Final = delivery.standing(notice, level)
         self.at = live.touched_at
         self.clear()
 
@@ -134,7 +135,7 @@ class Acks:
         presence = group.live.call.latest.get(session.participant)
         if presence is None or not self._owing(group.live, group.notice, session, presence):
             return refuse(session, UNKNOWN_NOTICE, ack=ack)
-        standing = delivery.standing(group.notice, presence.who, group.level)
+        standing = group.standing(presence.who)
         if standing is None:
             self._prove(group, session, presence, ack)
         else:

@@ -24,7 +24,7 @@ from gateway.core.catalogue import text
 from gateway.core.delivery import NEWEST, newest_owed
 from gateway.core.effects import Announce, Effect, Refresh, Resend
 from gateway.core.framing import frame
-from gateway.core.presence import Phase, Presence
+from gateway.core.presence import Presence
 from gateway.core.proofs import Notice
 from gateway.core.session import Session
 from gateway.core.types import CallKey, Capability, Level
@@ -191,13 +191,13 @@ class Fanout:
             for session, name in batch:
                 if session not in live.audience:
                     continue
-                key = (session.locale, name)
-                if key not in framed:
-                    framed[key] = frame(notice_frame(notice, name, session.locale))
-                if session.send_framed(framed[key]):
+                told = framed.get((session.locale, name))
+                if told is None:
+                    told = framed[session.locale, name] = frame(notice_frame(notice, name, session.locale))
+                if session.send_framed(told):
                     written += 1
                     presence = live.call.latest.get(session.participant)
-                    if presence is not None and presence.phase is not Phase.CLOSED:
+                    if presence is not None and presence.open:
                         handed.append((session, presence))
             once_written(handed, partial(self._sent, live, (notice.id,)))
             yield

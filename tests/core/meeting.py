@@ -305,7 +305,7 @@ class Meeting:
                 session=f"s-{name}",
                 device="phone",
             )
-            if delivery.standing(notice, presence.who, level) is None:
+            if delivery.standing(notice, level)(presence.who) is None:
                 step.record(proved)
         self.perform(step)
 

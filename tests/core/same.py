@@ -32,7 +32,13 @@ def remembered(call: Call, now: datetime | None = None) -> dict[str, Any]:
         "running": list(call.running),
         "ends": {capability.value: notice.id for capability, notice in call.ends.items()},
         "notices": {
-            name: (notice.fact, notice.durable, _plain(notice.ranked), _plain(notice.consents), _plain(notice.sent))
+            name: (
+                notice.fact,
+                notice.durable,
+                _plain({level: proofs for level, proofs in notice.ranked.items() if proofs}),
+                _plain(notice.consents),
+                _plain(notice.sent),
+            )
             for name, notice in call.notices.items()
         },
         "presences": {name: person(presence) for name, presence in call.presences.items()},

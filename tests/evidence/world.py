@@ -227,7 +227,7 @@ class World:
             device="phone",
             digest=shown,
         )
-        if delivery.standing(which, presence.who, level) is None:
+        if delivery.standing(which, level)(presence.who) is None:
             step.record(proved)
 
     def sent(self, *users: tuple[str, str]) -> None:
