@@ -32,3 +32,19 @@ def test_a_quick_bench_measures_a_meeting_and_leaves_nothing_behind(tmp_path: Pa
     assert '"meeting"' in (tmp_path / "found").read_text()
     assert not any(place.iterdir())
     assert document.read_bytes() == before
+
+
+@pytest.mark.scenario
+def test_the_hot_path_is_measured_without_sockets() -> None:
+    """Everybody told is proved, in one call and in many, or it does not end; the stages are named."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "bench_hot.py"), "--sessions", "20", "--rounds", "1"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS), "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "20 in one call" in done.stdout
+    assert "20 in 2 calls" in done.stdout
