@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from storage.engine import connect_writer, sqlite3
 from storage.spans import lay
-from storage.tables import FIRST, LEDGER, RETENTION, SET, SPANS
+from storage.tables import BOOK, FIRST, LEDGER, RETENTION, SET, SPANS
 from storage.tree import plant
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _spans(database: Database) -> None:
     lay(database.conn)
 
 
+_BOOK: Final = "_sqlite_migrations"
 _MIGRATIONS: Final = {"first": _first, "ledger": _ledger, "retention": _retention, "spans": _spans}
 """What a file must have had, in this order."""
 
@@ -52,8 +53,14 @@ _MIGRATIONS: Final = {"first": _first, "ledger": _ledger, "retention": _retentio
 def migrate(path: Path) -> None:
     """Bring the tables of `path` up to date; each migration is one transaction. Raises sqlite3.Error."""
     with contextlib.closing(connect_writer(path)) as connection:
-        if _MIGRATIONS.keys() - _applied(connection):
+        if _MIGRATIONS.keys() - _applied(connection) or not _has_book(connection):
             _apply(connection)
+
+
+def _has_book(connection: sqlite3.Connection) -> bool:
+    """Whether the library's own table is whole: a file of before may have been cut off between it and its index."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE tbl_name = '_sqlite_migrations'").fetchall()
+    return len(rows) >= len(BOOK)
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:
@@ -71,4 +78,9 @@ def _apply(connection: sqlite3.Connection) -> None:
     migrations = Migrations(SET)
     for name, migration in _MIGRATIONS.items():
         migrations(name=name)(migration)
-    migrations.apply(Database(connection))
+    database = Database(connection)
+    with database.atomic():
+        # Left to itself the library makes the two one by one, and never the second once the first is there.
+        migrations.ensure_migrations_table(database)
+        database.table(_BOOK).create_index(["migration_set", "name"], unique=True, if_not_exists=True)
+    migrations.apply(database)

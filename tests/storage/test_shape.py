@@ -254,6 +254,23 @@ def test_what_the_migrations_make_has_no_fault(tmp_path: Path, region: Desk) -> 
         assert read_shape(connection) == Shape(True, None)
 
 
+@pytest.mark.parametrize("made", range(len(BOOK) + 1))
+def test_a_file_whose_making_was_cut_off_is_made_whole(tmp_path: Path, made: int) -> None:
+    """Power may go between the table of migrations and its index: the next start makes what is missing, at any time."""
+    path = tmp_path / "region.db"
+    path.touch()
+    with contextlib.closing(connect_writer(path)) as connection:
+        for statement in BOOK[:made]:
+            connection.execute(statement)
+    migrate(path)
+    with contextlib.closing(connect_writer(path)) as connection:
+        assert read_shape(connection) == Shape(True, None)
+        connection.execute('DROP INDEX "idx__sqlite_migrations_migration_set_name"')
+    migrate(path)
+    with contextlib.closing(connect_writer(path)) as connection:
+        assert read_shape(connection) == Shape(True, None)
+
+
 def test_a_file_from_before_there_was_a_ledger(region: Desk) -> None:
     """It is opened and brought up to date; the verifier has nothing to verify. With more in it, it is refused."""
     ledger = ("event_entries", "witnessed", "timestamps", "cosignatures", "checkpoints", "head", "tiles")
