@@ -18,7 +18,7 @@ class Insertion:
     def __init__(self, table: str, *columns: str) -> None:
         self._width = len(columns)
         row = f"({', '.join('?' * self._width)})"
-        into = f"INSERT INTO {table}({', '.join(columns)}) VALUES "  # noqa: S608
+        into = f"INSERT INTO {table}({', '.join(columns)}) VALUES "  # noqa: S608 - words of ours
         self._statements = tuple((count, into + ", ".join([row] * count)) for count in _AT_ONCE)
 
     def __call__(self, execute: Callable[..., Any], values: Sequence[object]) -> None:

@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
             self.to.close()
         elif self._before == 2:
             key = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
-            accepted = b"" if key is None else base64.b64encode(hashlib.sha1(key[1] + GUID).digest())  # noqa: S324
+            accepted = b"" if key is None else base64.b64encode(hashlib.sha1(key[1] + GUID).digest())  # noqa: S324 - RFC 6455 §4.2.2
             self.to.write(UPGRADE % accepted)
             self._before, self._buffer = 1, rest
         else:

@@ -80,17 +80,19 @@ async def _tell_while_full(gateway: Gateway, dial: Dial, peers: list[Peer], star
     assert (await gateway.post(start)).status_code == 503
     await peers[0].send("message", id="m", thread="t", message="m", version=1, sent_at=stamp(), content="x")
     assert (await peers[0].hear("error", id="m"))["temporary"] is True
-    for peer, notice in zip(peers, notices, strict=True):
+    for peer, region, notice in zip(peers, REGIONS, notices, strict=True):
         await peer.join("call")
-        assert _receipts(peer, notice) == []
+        # A log that begins anew may have room for an ack, though not for all that the event does: then it is written.
+        for receipt in _receipts(peer, notice):
+            assert proofs([gateway.written(region)[receipt["entry"]]], notice=notice["notice"])
         assert len(peer.notices(capability="transcription")) == 1
     return notices[0], late
 
 
 async def test_a_full_disk_stops_receipts_and_never_notices(own_gateway: Gateway, disk: Disk) -> None:
-    """P10 and peer bug 26: on a full disk notices go out with their final ids, there is no receipt and no 200,
-    readiness is red, and gaps read `unrecorded`; with space again receipts come by themselves, the source's retry is
-    the same start, and the ledger has no hole."""
+    """P10 and peer bug 26: on a full disk notices go out with their final ids, there is no receipt for what is not
+    written and no 200, readiness is red, and gaps read `unrecorded`; with space again receipts come by themselves, the
+    source's retry is the same start, and the ledger has no hole."""
     gateway = own_gateway.start()
     start = observed("call", capability="transcription")
     async with Dial(gateway) as dial:
