@@ -112,8 +112,11 @@ async def test_a_worker_that_is_killed_loses_its_sessions_and_is_replaced(gatewa
         falls = await elsewhere(gateway, dial, stays, "falls", call)
         killed = holder(gateway, falls)
         os.kill(killed, signal.SIGKILL)
+        # The client may learn of it before the region service does.
+        async with asyncio.timeout(10):
+            while not any("is not running" in each for each in await ready(gateway)):
+                await asyncio.sleep(0)
         assert await falls.ended() == 1006
-        assert any("is not running" in each for each in await ready(gateway))
         await gateway.tell(observed(call))
         notice = await stays.hear("notice", change="started")
         await stays.prove(notice)
