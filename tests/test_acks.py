@@ -247,3 +247,20 @@ async def test_an_ack_that_cannot_be_is_refused(world: World, level: Level, dige
     assert [each["code"] for each in reader.heard] == ["unknown_notice"] * 2
     await world.quiet()
     assert len(await world.entries()) == before + 1
+
+
+async def test_a_session_that_did_not_join_speaks_as_far_as_its_token_goes(world: World) -> None:
+    """Somebody's other session may prove what they owe, unless its token is for another call or organisation."""
+    await world.begin(("ann", EUROPE))
+    first = world.sessions["ann"]
+    for calls, organization, heard in (
+        ({"other"}, KEY.organization, "unknown_notice"),
+        ({KEY.call}, "fabrikam", "unknown_notice"),
+        ({KEY.call}, KEY.organization, None),
+    ):
+        world.sessions["ann"] = other = Session(reader := Reader(), lambda _: None)
+        other.phase, other.id, other.participant = Phase.OPEN, "s_other", first.participant
+        other.organization, other.region, other.calls = organization, first.region, frozenset(calls)
+        world.ack("ann")
+        await world.quiet()
+        assert [each.get("code") for each in reader.heard] == [heard]

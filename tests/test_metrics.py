@@ -73,6 +73,17 @@ def test_durations_are_histograms_fine_enough_for_milliseconds() -> None:
     assert samples["gateway_event_loop_lag_seconds_count"] == 1
 
 
+def test_many_like_durations_count_as_many() -> None:
+    """Acks of one commit come together: each counts, in its bucket, in the count and in the sum."""
+    metrics = Metrics()
+    metrics.ack_to_durable(0.08, 3)
+    metrics.ack_to_durable(0.3)
+    samples = exposed(metrics)
+    assert samples['gateway_ack_to_durable_seconds_bucket{le="0.1"}'] == 3
+    assert samples["gateway_ack_to_durable_seconds_count"] == 4
+    assert samples["gateway_ack_to_durable_seconds_sum"] == pytest.approx(0.54)
+
+
 def test_storage_that_recovered_is_not_failing_any_more() -> None:
     """The alarm ends with its cause."""
     metrics = Metrics()

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from gateway.core import facts
 from gateway.core.types import CONSENT, RANKED, TERMINAL, Level
+
+T = TypeVar("T")
 
 HIGHEST: Final = RANKED[-1]
 """The level that none but itself proves."""
@@ -83,10 +85,9 @@ class Notice:
 
     def rename(self, who: str, name: str) -> None:
         """The person called `who` here is known as `name`."""
-        tables: list[dict[str, Proof] | dict[str, dict[Level, Proof]]] = [self.consents, *self.ranked.values()]
-        for table in tables:
-            if who in table:
-                table[name] = table.pop(who)  # type: ignore[assignment]  # each table gets back its own value
+        _rename(self.consents, who, name)
+        for proofs in self.ranked.values():
+            _rename(proofs, who, name)
 
     @property
     def id(self) -> str:
@@ -97,6 +98,11 @@ class Notice:
     def terminal(self) -> bool:
         """Whether it ends its episode: then `received` is all that is owed, by those present when it was issued."""
         return self.fact.change in TERMINAL
+
+
+def _rename(table: dict[str, T], who: str, name: str) -> None:
+    if who in table:
+        table[name] = table.pop(who)
 
 
 def proved_at(notice: Notice, who: str, level: Level) -> Proof | None:

@@ -122,7 +122,7 @@ class Row:
             more = True
             try:
                 commit.part_done((entry,), (fact,))
-            except Exception as fault:
+            except Exception as fault:  # whatever it is, it is raised below, once the others have heard
                 faults.append(fault)
         if more:
             self._later(self._tell, told)

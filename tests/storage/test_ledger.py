@@ -479,3 +479,14 @@ def test_the_engine_joins_blobs_as_they_are(tmp_path: Path) -> None:
     (joined,) = connection.execute("SELECT CAST(? || ? AS BLOB)", (every, b"\x00\xff" + every)).fetchone()
     connection.close()
     assert joined == every + b"\x00\xff" + every
+
+
+def test_what_refers_to_an_entry_is_written_behind_it(desk: Desk) -> None:
+    """A foreign key left open for a moment would have SQLite look through all that refer to entries, for each one."""
+    said: list[str] = []
+    desk.do(append("first"))
+    desk.region._writer._ledger._connection.set_trace_callback(said.append)
+    desk.do(Append(canonical({"kind": "event"}), None, event=b"\x01" * 32), append("second"))
+    desk.region._writer._ledger._connection.set_trace_callback(None)
+    (told,) = [place for place, each in enumerate(said) if "INTO event_entries" in each]
+    assert max(place for place, each in enumerate(said) if "INTO entries" in each) < told
